@@ -1,0 +1,166 @@
+"""BAGEL: one network for text and image, its per-sample losses and its checkpoint.
+
+Text is predicted token by token; the image is a rectified flow on latent patches, conditioned
+through attention. What is left out: the understanding tower (SigLIP), packed sequences and
+sharding; the generation loop is in ``generate.py``, the protocol object in ``__init__.py``.
+Follows ByteDance-Seed/Bagel ``modeling/bagel/bagel.py``; state-dict keys are the same.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from datagen.models.bagel.config import BagelConfig
+from datagen.models.bagel.layers import Layer, PositionEmbedding, RMSNorm, TimestepEmbedder, rope
+from datagen.models.base import UnifiedBatch, UnifiedLoss
+
+MIN_T = 0.1  # x-prediction divides by t; below this the velocity error is capped
+
+
+class Decoder(nn.Module):
+    def __init__(self, config: BagelConfig) -> None:
+        super().__init__()
+        self.embed_tokens = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(Layer(config) for _ in range(config.num_layers))
+        self.norm = RMSNorm(config.hidden_size, config.rms_norm_eps)
+        self.norm_moe_gen = RMSNorm(config.hidden_size, config.rms_norm_eps)
+
+
+class LanguageModel(nn.Module):
+    def __init__(self, config: BagelConfig) -> None:
+        super().__init__()
+        self.model = Decoder(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+
+
+class Bagel(nn.Module):
+    """The network. Call ``run`` for hidden states, ``losses`` for training."""
+
+    def __init__(self, config: BagelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.language_model = LanguageModel(config)
+        self.time_embedder = TimestepEmbedder(config.hidden_size)
+        self.vae2llm = nn.Linear(config.patch_dim, config.hidden_size)
+        self.llm2vae = nn.Linear(config.hidden_size, config.patch_dim)
+        self.latent_pos_embed = PositionEmbedding(config.max_latent_size, config.hidden_size)
+        self.border = (0, 0)  # ids of <|vision_start|> and <|vision_end|>, set by the owner
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Embedding):
+                nn.init.normal_(module.weight, std=0.02)
+                if isinstance(module, nn.Linear) and module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        nn.init.zeros_(self.llm2vae.weight)  # the flow starts from predicting nothing, as upstream
+
+    # -- the shared trunk ---------------------------------------------------------------------
+
+    def run(
+        self,
+        und: Tensor,
+        gen: Tensor | None,
+        positions: Tensor,
+        mask: Tensor,
+        past: list[tuple[Tensor, Tensor]] | None = None,
+    ) -> tuple[Tensor, Tensor | None, list[tuple[Tensor, Tensor]]]:
+        """Both streams through all layers.
+
+        ``und`` [B, Tu, d], ``gen`` [B, Tg, d] or None, ``positions`` [B, Tu + Tg], ``mask`` bool
+        [B, 1, Tu + Tg, past + Tu + Tg], true where a query may look. Returns the normed streams and
+        the fresh keys and values of each layer.
+        """
+        decoder = self.language_model.model
+        cos, sin = rope(positions, self.config.hidden_size // self.config.num_heads, self.config.rope_theta)
+        cache = []
+        for i, layer in enumerate(decoder.layers):
+            und, gen, fresh = layer(und, gen, cos, sin, mask, None if past is None else past[i])
+            cache.append(fresh)
+        return decoder.norm(und), None if gen is None else decoder.norm_moe_gen(gen), cache
+
+    def embed(self, ids: Tensor) -> Tensor:
+        return self.language_model.model.embed_tokens(ids)
+
+    def patchify(self, latent: Tensor) -> Tensor:
+        """[B, C, h, w] to [B, N, patch_dim], patch elements in upstream's (row, column, channel) order."""
+        p = self.config.latent_patch_size
+        b, c, h, w = latent.shape
+        return latent.reshape(b, c, h // p, p, w // p, p).permute(0, 2, 4, 3, 5, 1).reshape(b, -1, p * p * c)
+
+    def unpatchify(self, patches: Tensor) -> Tensor:
+        p, s, c = self.config.latent_patch_size, self.config.latent_side, self.config.latent_channels
+        grid = patches.reshape(-1, s, s, p, p, c).permute(0, 5, 1, 3, 2, 4)
+        return grid.reshape(-1, c, s * p, s * p)
+
+    def latent_tokens(self, x_t: Tensor, t: Tensor) -> Tensor:
+        """Noisy patches [B, N, patch_dim] at times [B] to generation tokens [B, N, d]."""
+        side, limit = self.config.latent_side, self.config.max_latent_size
+        grid = torch.arange(side, device=x_t.device)
+        ids = (grid[:, None] * limit + grid).flatten()
+        tokens = self.vae2llm(x_t.to(self.vae2llm.weight.dtype))
+        return tokens + self.time_embedder(t)[:, None] + self.latent_pos_embed(ids)
+
+    def velocity(self, hidden: Tensor, x_t: Tensor, t: Tensor) -> Tensor:
+        """The flow's velocity ``noise - x0`` [B, N, patch_dim] from the generation stream."""
+        out = self.llm2vae(hidden).float()
+        if self.config.prediction == "velocity":
+            return out
+        return (x_t - out) / t.clamp(min=MIN_T)[:, None, None]
+
+    # -- training ------------------------------------------------------------------------------
+
+    def sample_t(self, n: int, device: torch.device, generator: torch.Generator | None) -> Tensor:
+        """[n] times: sigmoid of a normal, then upstream's shift towards noise."""
+        t = torch.randn(n, generator=generator, device=device).sigmoid()
+        s = self.config.timestep_shift
+        return s * t / (1 + (s - 1) * t)
+
+    def forward(self, batch: UnifiedBatch, generator: torch.Generator | None = None) -> UnifiedLoss:
+        return self.losses(batch, generator)
+
+    def losses(self, batch: UnifiedBatch, generator: torch.Generator | None = None) -> UnifiedLoss:
+        """Per-sample cross-entropy [B] and flow loss [B] in one forward over text and image."""
+        velocity, target, logits = self.predict(batch, generator)
+        text = logits.new_zeros(len(batch.input_ids), dtype=torch.float32)
+        rows = batch.label_mask.nonzero()[:, 0]
+        if len(rows):
+            ce = F.cross_entropy(logits.float(), batch.labels[batch.label_mask], reduction="none")
+            counts = batch.label_mask.sum(1).clamp(min=1)
+            text = text.index_add(0, rows, ce / counts[rows])
+        image = (velocity - target).pow(2).mean((1, 2)) * batch.image_mask
+        loss = (batch.text_weight * text).mean() + (batch.image_weight * image).mean()
+        return UnifiedLoss(loss, text, image)
+
+    def predict(
+        self, batch: UnifiedBatch, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Velocity and its target [B, N, patch_dim], and the logits at the labelled positions [L, V]."""
+        device = batch.input_ids.device
+        n, length = batch.input_ids.shape
+        x0 = self.patchify(batch.image.float())
+        t = self.sample_t(n, device, generator)
+        noise = torch.randn(x0.shape, generator=generator, device=device)
+        dropped = torch.rand(n, generator=generator, device=device) < self.config.condition_dropout
+        x_t = (1 - t[:, None, None]) * x0 + t[:, None, None] * noise
+        borders = torch.tensor(self.border, device=device).expand(n, 2)
+        und = self.embed(torch.cat([batch.input_ids, borders], dim=1))
+        gen = self.latent_tokens(x_t, t)
+
+        text_length = batch.text_mask.sum(1)
+        positions = torch.arange(length, device=device).expand(n, length)
+        at = torch.where(dropped, 0, text_length)[:, None].expand(n, 2 + x0.shape[1])
+        mask = self.training_mask(batch.text_mask, 2 + x0.shape[1], dropped)
+        hidden, image, _ = self.run(und, gen, torch.cat([positions, at], dim=1), mask)
+        assert image is not None
+        logits = self.language_model.lm_head(hidden[:, :length][batch.label_mask])
+        return self.velocity(image, x_t, t), noise - x0, logits
+
+    @staticmethod
+    def training_mask(text_mask: Tensor, image_length: int, dropped: Tensor) -> Tensor:
+        """[B, 1, S, S]: text is causal, the image sees the text (unless dropped) and all of itself."""
+        n, length = text_mask.shape
+        causal = torch.ones(length, length, dtype=torch.bool, device=text_mask.device).tril()
+        eye = torch.eye(length, dtype=torch.bool, device=text_mask.device)  # padding rows see themselves
+        text = (causal & text_mask[:, None, :]) | eye
+        sees = (text_mask & ~dropped[:, None])[:, None, :].expand(n, image_length, length)
+        top = torch.cat([text, text.new_zeros(n, length, image_length)], dim=2)
+        bottom = torch.cat([sees, sees.new_ones(n, image_length, image_length)], dim=2)
+        return torch.cat([top, bottom], dim=1)[:, None]

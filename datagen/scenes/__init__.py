@@ -1,0 +1,1 @@
+"""Scenes: the small world that the pocket model knows. Pure: no torch, no files."""
