@@ -14,6 +14,7 @@ from typing import Any, Literal
 Transition = Literal["model", "forced", "none"]
 
 RELATIONS = ("left of", "right of", "above", "below")
+_MIRROR = {"right of": "left of", "below": "above"}
 
 
 @dataclass(frozen=True)
@@ -63,11 +64,20 @@ class Target:
 
     @property
     def key(self) -> str:
-        """Canonical form: equal for two prompts that ask for the same image, whatever their words."""
-        row = self.to_dict()
-        row.pop("tag")
-        row.pop("exclude", None)
-        return json.dumps(row, sort_keys=True, separators=(",", ":"))
+        """Canonical form: equal for two prompts that ask for the same image, whatever their words.
+
+        Clauses are sorted, and "A left of B" is "B right of A".
+        """
+        things = [[c.cls, c.count, c.color or "", c.size or ""] for c in self.include]
+        relations = []
+        for clause, thing in zip(self.include, things, strict=True):
+            if clause.position:
+                relation, other = clause.position
+                pair = [thing, relation, things[other]]
+                if relation in _MIRROR:
+                    pair = [things[other], _MIRROR[relation], thing]
+                relations.append(pair)
+        return json.dumps([sorted(things), sorted(relations), sorted(self.text)], separators=(",", ":"))
 
     def to_dict(self) -> dict[str, Any]:
         row: dict[str, Any] = {"tag": self.tag, "include": [c.to_dict() for c in self.include]}

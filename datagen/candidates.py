@@ -1,0 +1,71 @@
+"""K seeds for each prompt: a group of candidates, each a trace and the image drawn after it.
+
+Seeds belong to (recipe, prompt, k), never to a worker, so the same command makes the same
+candidates on any number of machines.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from datagen.models.base import GenerationConfig, UnifiedModel
+from datagen.recipe import Recipe
+from datagen.sample import Sample, content_id, content_seed
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+BATCH = 64  # candidates a forward; part of the result's identity through rounding, so not a flag
+
+
+def png(image: "Image") -> bytes:
+    """PNG bytes, the same for the same pixels."""
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+def generate_candidates(
+    prompts: Sequence[Sample], model: UnifiedModel, recipe: Recipe, traces: Sequence[str] | None = None
+) -> list[Sample]:
+    """``recipe.candidates.k`` samples a prompt, in order. ``traces``: one a prompt, not self-written.
+
+    A model that does not open its image is forced to, and the sample says so in ``transition``.
+    """
+    k = recipe.candidates.k
+    source = recipe.trace if traces is None else "given"
+    config = GenerationConfig(
+        trace="given" if traces is not None else "none" if recipe.trace == "none" else "self",
+        force=True,
+        cfg=recipe.candidates.cfg,
+        steps=recipe.candidates.steps,
+        temperature=recipe.candidates.temperature,
+    )
+    slots = [
+        replace(
+            prompt,
+            id=content_id(prompt.group_id, i),
+            candidate=i,
+            seed=content_seed(recipe.name, prompt.prompt, i),
+            model=model.name,
+            trace_source=source if source != "given" else recipe.trace,
+            trace=traces[n] if traces is not None else "",
+        )
+        for n, prompt in enumerate(prompts)
+        for i in range(k)
+    ]
+    done: list[Sample] = []
+    for start in range(0, len(slots), BATCH):
+        part = slots[start : start + BATCH]
+        made = model.generate(
+            [s.prompt for s in part],
+            [s.seed for s in part],
+            config,
+            [s.trace for s in part] if traces is not None else None,
+        )
+        done += [
+            replace(s, trace=m.trace, image=png(m.image) if m.image else None, transition=m.transition)
+            for s, m in zip(part, made, strict=True)
+        ]
+    return done

@@ -1,0 +1,89 @@
+"""Near-duplicates with FAISS: prompts before rendering (cheap), images after scoring (keep the best).
+
+Images are compared within one target only: a scene with two circles and one with three are near in
+any embedding, and both are wanted. The embedding is the picture itself, 16 x 16, centred and
+normalised: exact copies and tiny shifts score above 0.99, another layout far below. A learned
+embedding would need a download; for photographs it belongs here. Prompts are embedded as hashed
+character trigrams. Search is exact (``IndexFlatIP``).
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from zlib import crc32
+
+import numpy as np
+
+from datagen.sample import Sample
+
+SIDE = 16
+TRIGRAMS = 1024
+
+
+def image_vector(image: bytes) -> np.ndarray:
+    """[768] float32, unit length (zeros for a blank picture)."""
+    from PIL import Image
+
+    small = Image.open(io.BytesIO(image)).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
+    vector = np.asarray(small, dtype=np.float32).reshape(-1, 3)
+    vector = (vector - np.median(vector, axis=0)).ravel()
+    norm = float(np.linalg.norm(vector))
+    return vector / norm if norm else vector
+
+
+def prompt_vector(prompt: str) -> np.ndarray:
+    """[1024] float32, unit length: hashed character trigrams of the normalised words."""
+    text = f"  {' '.join(prompt.lower().strip(' .!').split())}  "
+    vector = np.zeros(TRIGRAMS, dtype=np.float32)
+    for i in range(len(text) - 2):
+        vector[crc32(text[i : i + 3].encode()) % TRIGRAMS] += 1
+    return vector / np.linalg.norm(vector)
+
+
+def near_duplicates(vectors: np.ndarray, order: Sequence[int], threshold: float) -> dict[int, int]:
+    """``{dropped row: keeper row}`` for unit ``vectors`` [n, d]: greedy, earlier in ``order`` wins."""
+    import faiss
+
+    if len(vectors) < 2:
+        return {}
+    index = faiss.IndexFlatIP(vectors.shape[1])
+    index.add(np.ascontiguousarray(vectors))
+    limits, _, neighbours = index.range_search(np.ascontiguousarray(vectors), threshold)
+    gone: dict[int, int] = {}
+    for row in order:
+        if row in gone:
+            continue
+        for other in neighbours[limits[row] : limits[row + 1]].tolist():
+            if other != row and other not in gone:
+                gone[other] = row
+    return gone
+
+
+def dedupe_images(samples: Sequence[Sample], threshold: float) -> list[Sample]:
+    """Mark near-duplicate pictures of one target as dropped; the highest reward stays. Keeps order."""
+    keys: dict[str, list[int]] = {}
+    for i, sample in enumerate(samples):
+        if sample.image is not None and not sample.dropped:
+            keys.setdefault(sample.target.key, []).append(i)
+    done = list(samples)
+    for members in keys.values():
+        vectors = np.stack([image_vector(samples[i].image or b"") for i in members])
+        best = sorted(
+            range(len(members)), key=lambda j: (-(samples[members[j]].reward or 0.0), samples[members[j]].id)
+        )
+        for gone, keeper in near_duplicates(vectors, best, threshold).items():
+            reason = f"near_duplicate of {samples[members[keeper]].id}"
+            done[members[gone]] = replace(samples[members[gone]], dropped=reason)
+    return done
+
+
+def dedupe_prompts(samples: Sequence[Sample], threshold: float) -> tuple[list[Sample], int]:
+    """Keep the first of near-equal prompts of one target; returns the kept and the number dropped."""
+    keys: dict[str, list[int]] = {}
+    for i, sample in enumerate(samples):
+        keys.setdefault(sample.target.key, []).append(i)
+    gone: set[int] = set()
+    for members in keys.values():
+        vectors = np.stack([prompt_vector(samples[i].prompt) for i in members])
+        gone |= {members[j] for j in near_duplicates(vectors, range(len(members)), threshold)}
+    return [s for i, s in enumerate(samples) if i not in gone], len(gone)

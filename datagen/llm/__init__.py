@@ -1,0 +1,23 @@
+"""The table of prompt writers, and ``load_llm``. Names are ``backend`` or ``backend:model``."""
+
+from datagen.errors import UnknownName
+from datagen.llm.base import LLM
+from datagen.registry import resolve
+
+LLMS: dict[str, str] = {
+    "smollm2": "datagen.llm.smollm:load",  # embedded SmolLM2-135M, on the CPU
+    "template": "datagen.llm.template:load",  # no LLM
+    "openai": "datagen.llm.server:load",  # openai:MODEL@BASE_URL, any compatible server
+    "vllm": "datagen.llm.engine:load",  # vllm:MODEL, in process
+}
+
+
+def load_llm(name: str) -> LLM:
+    """The writer called ``name``; what follows the first colon is given to the backend.
+
+    Raises ``UnknownName`` with the valid names.
+    """
+    backend, _, model = name.partition(":")
+    if backend not in LLMS:
+        raise UnknownName("LLM", name, LLMS)
+    return resolve("LLM", backend, LLMS)(model)

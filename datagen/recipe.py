@@ -1,0 +1,157 @@
+"""A recipe: what to build for one weakness, as data. ``recipes/*.yaml`` or any path.
+
+The schema is strict: a typo is an error that names the file, the field and the valid ones.
+"""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from datagen.errors import RecipeError, UnknownName
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Targets(_Strict):
+    """Which sampler draws what must be true of the image, and its parameters."""
+
+    sampler: str
+    params: dict[str, Any] = {}
+
+
+class Prompts(_Strict):
+    """How many prompts, and how the LLM is asked for them."""
+
+    count: int = Field(120, ge=1)
+    guidance: str = ""
+    examples: tuple[str, ...] = ()
+    attempts: int = Field(4, ge=1, le=100)
+
+
+class Candidates(_Strict):
+    """How many candidates a prompt gets and how they are drawn; ``null`` is the model's default."""
+
+    k: int = Field(8, ge=1, le=1024)
+    cfg: float | None = Field(1.0, ge=0)
+    steps: int | None = Field(None, ge=1)
+    temperature: float = Field(1.0, ge=0)
+
+
+class Rewards(_Strict):
+    """Reward name to weight, combined by weighted mean into one reward for each modality."""
+
+    image: dict[str, float] = {"scenes": 1.0}
+    text: dict[str, float] = {"trace": 1.0}
+
+    @model_validator(mode="after")
+    def _something_counts(self) -> "Rewards":
+        for modality in ("image", "text"):
+            weights = getattr(self, modality)
+            if not weights or min(weights.values()) < 0 or sum(weights.values()) <= 0:
+                raise ValueError(f"{modality} needs at least one reward with a positive weight")
+        return self
+
+
+class Dedupe(_Strict):
+    """Cosine similarity from which two prompts, or two images of one target, are near-duplicates."""
+
+    prompts: Fraction = 0.97
+    images: Fraction = 0.995
+
+
+class Weights(_Strict):
+    """RWR: ``exp(advantage / temperature)`` up to ``max``, nothing under the reward ``floor``."""
+
+    temperature: float = Field(0.2, gt=0)
+    floor: Fraction = 0.5
+    max: float = Field(4.0, gt=0)
+
+
+class Recipe(_Strict):
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    description: str = ""
+    weakness: str
+    targets: Targets
+    prompts: Prompts = Prompts()
+    trace: Literal["self", "llm", "template", "none"] = "self"
+    candidates: Candidates = Candidates()
+    rewards: Rewards = Rewards()
+    dedupe: Dedupe = Dedupe()
+    weights: Weights = Weights()
+
+    @property
+    def reward_names(self) -> list[str]:
+        return sorted({*self.rewards.image, *self.rewards.text})
+
+    def to_yaml(self) -> str:
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def list_recipes() -> dict[str, Path]:
+    """The recipes that ship, by name."""
+    folder = Path(str(files("recipes")))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_recipe(name_or_path: str | Path) -> Recipe:
+    """A shipped recipe's name, or a path to a YAML file.
+
+    Raises ``UnknownName`` for a name that is neither, ``RecipeError`` naming file, field and choices.
+    """
+    known = list_recipes()
+    text = str(name_or_path)
+    path = known.get(text, Path(text))
+    if text not in known and path.suffix not in (".yaml", ".yml") and not path.is_file():
+        raise UnknownName("recipe", text, known)
+    try:
+        row = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise RecipeError(f"{path}: not a text file") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f":{mark.line + 1}" if mark else ""
+        raise RecipeError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', error)}") from error
+    if not isinstance(row, dict):
+        raise RecipeError(f"{path}: a recipe is a mapping with the fields {_fields(Recipe)}")
+    return parse_recipe(row, str(path))
+
+
+def parse_recipe(row: dict[str, Any], source: str) -> Recipe:
+    """Validate a mapping; ``source`` is named in the error."""
+    from datagen.targets import SAMPLERS
+
+    try:
+        recipe = Recipe.model_validate(row)
+    except ValidationError as error:
+        raise RecipeError(f"{source}: {_explain(error)}") from error
+    if recipe.targets.sampler not in SAMPLERS and ":" not in recipe.targets.sampler:
+        valid = ", ".join(sorted(SAMPLERS))
+        raise RecipeError(f"{source}: targets.sampler: unknown {recipe.targets.sampler!r}; valid: {valid}")
+    return recipe
+
+
+def _fields(model: type[BaseModel]) -> str:
+    return ", ".join(model.model_fields)
+
+
+def _explain(error: ValidationError) -> str:
+    """The first problem, in one line, with the valid fields where the field is unknown."""
+    first = error.errors()[0]
+    where = [str(x) for x in first["loc"]]
+    if first["type"] != "extra_forbidden":
+        return f"{'.'.join(where) or 'recipe'}: {first['msg']}"
+    model: type[BaseModel] = Recipe
+    for step in where[:-1]:
+        annotation = model.model_fields[step].annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            model = annotation
+    return f"unknown field {'.'.join(where)!r}; valid: {_fields(model)}"

@@ -1,0 +1,1 @@
+"""Recipes: YAML files, one a weakness. Data, not code; ``datagen.recipe`` reads them."""
