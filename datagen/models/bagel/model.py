@@ -118,7 +118,11 @@ class Bagel(nn.Module):
 
     def losses(self, batch: UnifiedBatch, generator: torch.Generator | None = None) -> UnifiedLoss:
         """Per-sample cross-entropy [B] and flow loss [B] in one forward over text and image."""
-        velocity, target, logits = self.predict(batch, generator)
+        return self.reduce(batch, *self.predict(batch, generator))
+
+    @staticmethod
+    def reduce(batch: UnifiedBatch, velocity: Tensor, target: Tensor, logits: Tensor) -> UnifiedLoss:
+        """A prediction to losses; apart from ``predict`` so that a reference can share its noise."""
         text = logits.new_zeros(len(batch.input_ids), dtype=torch.float32)
         rows = batch.label_mask.nonzero()[:, 0]
         if len(rows):

@@ -1,0 +1,57 @@
+"""How to train. The defaults are what worked on the pocket model; see ``benchmarks/modalities.py``."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from datagen.errors import InputError
+
+Modality = Literal["text", "image"]
+MODALITIES: tuple[Modality, ...] = ("text", "image")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """``weight``: the modalities that are trained, each by its weights; empty is plain SFT on both.
+
+    Text and generation experts have their own rates: their faults want different ones. ``ema`` 0
+    turns averaging off. ``reference_penalty`` weighs the squared distance of the velocity from the
+    untrained model's, on the same noise.
+    """
+
+    data: Path
+    out: Path
+    model: str = "pocket"
+    weight: tuple[Modality, ...] = MODALITIES
+    epochs: float = 3.0
+    steps: int | None = None  # overrides epochs
+    batch_size: int = 32
+    accumulate: int = 1
+    text_lr: float = 4e-4
+    image_lr: float = 1e-4
+    text_scale: float = 1.0  # lambda_text
+    image_scale: float = 1.0  # lambda_image
+    warmup: float = 0.1
+    ema: float = 0.98
+    reference_penalty: float = 0.0
+    lora: int = 0  # rank; 0 trains all parameters
+    max_grad_norm: float = 1.0
+    bf16: bool = True
+    seed: int = 0
+    resume: bool = False
+    save_steps: int = 50
+
+    def __post_init__(self) -> None:
+        if unknown := set(self.weight) - set(MODALITIES):
+            valid = "text,image / text / image / none"
+            raise InputError(f"--weight: unknown modality {sorted(unknown)[0]!r}; valid: {valid}")
+
+
+def parse_weight(text: str) -> tuple[Modality, ...]:
+    """``text,image``, ``text``, ``image`` or ``none``."""
+    if text.strip() == "none":
+        return ()
+    parts = [p.strip() for p in text.split(",") if p.strip()]
+    if not parts or any(p not in MODALITIES for p in parts):
+        raise InputError(f"--weight {text!r}: valid: text,image / text / image / none")
+    return tuple(m for m in MODALITIES if m in parts)

@@ -1,0 +1,46 @@
+"""Rows of a weighted dataset to training examples. It executes weights; it knows no reward."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from datagen.errors import TrainingError
+from datagen.models.base import Example
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+
+def load_examples(path: Path, weight: tuple[str, ...]) -> "Dataset":
+    """The rows that teach something under ``weight``; all rows with a picture for plain SFT.
+
+    Raises ``TrainingError`` with the reason when none do, or when a weight is negative.
+    """
+    from datagen.dataset import load_weighted
+
+    rows = load_weighted(path)
+    weights = {m: rows.with_format(None)[f"{m}_weight"] for m in ("text", "image")}
+    for modality, column in weights.items():
+        if any(w is None or not w >= 0 for w in column):
+            raise TrainingError(f"{path}: {modality}_weight must be a number >= 0 in every row")
+    if not weight:
+        return rows
+    keep = [i for i in range(len(rows)) if any(weights[m][i] > 0 for m in weight)]
+    if not keep:
+        names = " and ".join(f"{m}_weight" for m in weight)
+        raise TrainingError(
+            f"{path}: {names} is 0 in all {len(rows)} rows, so nothing would be learned: no candidate reached "
+            "its recipe's floor; build with more candidates, an easier recipe or a lower floor"
+        )
+    return rows.select(keep)
+
+
+def to_example(row: Mapping[str, Any], weight: tuple[str, ...]) -> Example:
+    """One row under ``weight``: a modality that is not named weighs 0; plain SFT weighs 1 on both."""
+    return Example(
+        prompt=row["prompt"],
+        trace=row["trace"] or "",
+        image=row["image"],
+        text_weight=1.0 if not weight else row["text_weight"] if "text" in weight else 0.0,
+        image_weight=1.0 if not weight else row["image_weight"] if "image" in weight else 0.0,
+    )
