@@ -74,7 +74,9 @@ def transition_rate(rows: Sequence[EvalRow]) -> dict[str, float]:
 
 
 def _scores(rows: Sequence[EvalRow]) -> dict[tuple[str, str, int], float]:
-    return {(r.category, r.prompt_id, r.image): r.score for r in rows if r.score is not None and not r.summary}
+    return {
+        (r.category, r.prompt_id, r.image): r.score for r in rows if r.score is not None and not r.summary
+    }
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -85,7 +85,9 @@ def load_weighted(path: str | Path, split: str = "train") -> "Dataset":
         raise InputError(f"{files[0]}: not a readable dataset: {str(cause).splitlines()[0]}") from error
     needed = ("prompt", "trace", "image", "text_weight", "image_weight")
     if missing := [c for c in needed if c not in rows.column_names]:
-        raise InputError(f"{path}: column {missing[0]!r} is missing; a weighted dataset has {', '.join(needed)}")
+        raise InputError(
+            f"{path}: column {missing[0]!r} is missing; a weighted dataset has {', '.join(needed)}"
+        )
     return rows
 
 

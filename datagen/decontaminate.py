@@ -16,7 +16,9 @@ def normalise(prompt: str) -> str:
     return " ".join(w for w in words if w not in ("a", "an", "the"))
 
 
-def decontaminate(samples: Sequence[Sample], held_out: Iterable[Sample]) -> tuple[list[Sample], dict[str, int]]:
+def decontaminate(
+    samples: Sequence[Sample], held_out: Iterable[Sample]
+) -> tuple[list[Sample], dict[str, int]]:
     """The samples that no evaluation prompt overlaps, and how many were dropped by reason."""
     evaluation = list(held_out)
     words = {normalise(s.prompt) for s in evaluation}

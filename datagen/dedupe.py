@@ -25,8 +25,8 @@ def image_vector(image: bytes) -> np.ndarray:
     from PIL import Image
 
     small = Image.open(io.BytesIO(image)).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
-    vector = np.asarray(small, dtype=np.float32).reshape(-1, 3)
-    vector = (vector - np.median(vector, axis=0)).ravel()
+    pixels = np.asarray(small, dtype=np.float32).reshape(-1, 3)
+    vector = (pixels - np.median(pixels, axis=0)).astype(np.float32).ravel()
     norm = float(np.linalg.norm(vector))
     return vector / norm if norm else vector
 

@@ -265,7 +265,9 @@ def _open_manifest(run: Path, settings: dict[str, Any], force: bool) -> dict[str
 def _changes(before: Any, now: Any, at: str = "") -> str:
     """The first few differing settings as ``path: old -> new``."""
     if isinstance(before, dict) and isinstance(now, dict):
-        found = [_changes(before.get(k), now.get(k), f"{at}.{k}" if at else k) for k in sorted({*before, *now})]
+        found = [
+            _changes(before.get(k), now.get(k), f"{at}.{k}" if at else k) for k in sorted({*before, *now})
+        ]
         return "; ".join([f for f in found if f][:3])
     return "" if before == now else f"{at}: {_short(before)} -> {_short(now)}"
 

@@ -27,7 +27,7 @@ RELATION_PHRASES = {
 MAX_WORDS = 30
 _STRAY = {
     "left", "right", "above", "below", "under", "beneath", "over", "underneath", "no", "not", "without", "except",
-    "none", "another", "both", "several", "many", "few", "pair", "dozen", "several", "multiple", "other", "others",
+    "none", "another", "both", "several", "many", "few", "pair", "dozen", "multiple", "other", "others",
 }  # fmt: skip
 
 

@@ -91,7 +91,7 @@ def paired_bootstrap(
         count = min(500, rounds - start)
         draws[start : start + count] = delta[rng.integers(0, len(delta), (count, len(delta)))].mean(1)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    p = 1.0 if len(delta) < 2 or delta.std() == 0 and delta[0] == 0 else float(_p(delta))
+    p = 1.0 if len(delta) < 2 or (delta.std() == 0 and delta[0] == 0) else float(_p(delta))
     return Difference(float(delta.mean()), float(low), float(high), p)
 
 

@@ -41,7 +41,9 @@ def scenes_suite(per_category: int = 60, seed: int = 0) -> list[Sample]:
             if len(prompts) == per_category:
                 break
         if len(prompts) < per_category:
-            raise InputError(f"suite scenes: only {len(prompts)} distinct prompts for {tag}, not {per_category}")
+            raise InputError(
+                f"suite scenes: only {len(prompts)} distinct prompts for {tag}, not {per_category}"
+            )
         samples += prompts.values()
     return samples
 

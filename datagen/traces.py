@@ -16,7 +16,8 @@ def write_traces(samples: Sequence[Sample], source: str, llm: LLM) -> list[str]:
     """One trace a prompt. Raises ``InputError`` for a source that is not ``llm`` or ``template``."""
     seeds = [content_seed("trace", s.recipe, s.prompt) for s in samples]
     layouts = [
-        format_layout(layout_for(s.target, random.Random(seed))) for s, seed in zip(samples, seeds, strict=True)
+        format_layout(layout_for(s.target, random.Random(seed)))
+        for s, seed in zip(samples, seeds, strict=True)
     ]
     if source == "template":
         return layouts

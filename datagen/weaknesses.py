@@ -113,7 +113,9 @@ def _budget(shortfalls: Mapping[str, float]) -> dict[str, float]:
         bound = {c: max(floor, min(cap, s)) for c, s in shares.items()}
         over = sum(bound[c] - shares[c] for c in shares)
         moved = {
-            c: b for c, b in bound.items() if b != shares[c] and (b > shares[c] if over > 0 else b < shares[c])
+            c: b
+            for c, b in bound.items()
+            if b != shares[c] and (b > shares[c] if over > 0 else b < shares[c])
         }
         if not moved:
             moved = {c: b for c, b in bound.items() if b != shares[c]}

@@ -83,7 +83,9 @@ def main() -> None:
         images = [spoil(x, rng) if rng.random() < 0.5 else x for x in images]
         truth = labels(layouts)
         heads = net(to_tensor(images)).flatten(2).split(OUTPUTS, dim=1)
-        loss = torch.stack([F.cross_entropy(h, truth[:, i], ignore_index=-1) for i, h in enumerate(heads)]).sum()
+        loss = torch.stack(
+            [F.cross_entropy(h, truth[:, i], ignore_index=-1) for i, h in enumerate(heads)]
+        ).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

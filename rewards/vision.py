@@ -138,7 +138,9 @@ def read_words(image: np.ndarray) -> list[str]:
             word, quality, at = "", [], start
             while at + 5 <= width:
                 patch = band[:, at : at + 5]
-                overlap = np.minimum(glyphs, patch).sum((1, 2)) / np.maximum(glyphs, patch).sum((1, 2)).clip(1)
+                overlap = np.minimum(glyphs, patch).sum((1, 2)) / np.maximum(glyphs, patch).sum((1, 2)).clip(
+                    1
+                )
                 if patch.sum() >= 5 and overlap.max() >= 0.6:
                     word += letters[int(overlap.argmax())]
                     quality.append(float(overlap.max()))

@@ -75,6 +75,7 @@ class RewardWeightedTrainer(transformers.Trainer):
     def __init__(self, config: TrainConfig, log: Path, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.config, self.log_path = config, log
+        self.optimizer: Any
         self.model_accepts_loss_kwargs = False
         self.sums: dict[str, list[float]] = {}
 
@@ -112,7 +113,9 @@ class RewardWeightedTrainer(transformers.Trainer):
         if self.config.reference_penalty:
             self.sums.setdefault("drift", []).append(float(drift.detach()))
         if not torch.isfinite(loss):
-            raise TrainingError(f"the loss is {float(loss)} at step {self.state.global_step}; lower the rates")
+            raise TrainingError(
+                f"the loss is {float(loss)} at step {self.state.global_step}; lower the rates"
+            )
         return (loss, None) if return_outputs else loss
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:

@@ -67,7 +67,9 @@ def merge(files: Iterable[tuple[str | Path, str | None]]) -> list[EvalRow]:
         for row in read_results(path, format):
             key = (row.category, row.prompt_id, row.image)
             if key in seen and not row.summary:
-                raise ResultsError(f"{path}: {row.category} {row.prompt_id} image {row.image} also in {seen[key]}")
+                raise ResultsError(
+                    f"{path}: {row.category} {row.prompt_id} image {row.image} also in {seen[key]}"
+                )
             seen[key] = str(path)
             rows.append(row)
     return rows

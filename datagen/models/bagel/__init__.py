@@ -77,10 +77,7 @@ class BagelModel:
         side = c.latent_side * c.latent_patch_size
         blank = torch.zeros(c.latent_channels, side, side)
         image = torch.stack(
-            [
-                blank if e.image is None else self.encode_image(self.pixels(e.image)[None])[0]
-                for e in examples
-            ]
+            [blank if e.image is None else self.encode_image(self.pixels(e.image)[None])[0] for e in examples]
         )
         return UnifiedBatch(
             input_ids=input_ids,

@@ -59,7 +59,9 @@ class BagelConfig:
         return self.latent_side**2
 
     def save(self, folder: Path) -> None:
-        (folder / "config.json").write_text(json.dumps({"model_type": "bagel", **asdict(self)}, indent=2) + "\n")
+        (folder / "config.json").write_text(
+            json.dumps({"model_type": "bagel", **asdict(self)}, indent=2) + "\n"
+        )
 
     @classmethod
     def load(cls, folder: Path) -> "BagelConfig":

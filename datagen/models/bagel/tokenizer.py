@@ -18,8 +18,9 @@ class BagelTokenizer:
 
     def __init__(self, tokenizer: Tokenizer, source: str = "tokenizer") -> None:
         self.tokenizer = tokenizer
-        ids = {token: tokenizer.token_to_id(token) for token in SPECIAL}
-        if missing := [token for token, i in ids.items() if i is None]:
+        found = {token: tokenizer.token_to_id(token) for token in SPECIAL}
+        ids = {token: i for token, i in found.items() if i is not None}
+        if missing := [token for token in SPECIAL if token not in ids]:
             raise ModelError(f"{source}: special token {missing[0]} is missing; needed: {', '.join(SPECIAL)}")
         self.pad, self.bos, self.eos, self.start_of_image, self.end_of_image = (ids[t] for t in SPECIAL)
 

@@ -1,0 +1,381 @@
+"""The command line: parses, calls, prints. No logic, and nothing heavy until a command runs."""
+
+import json
+import os
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from datagen.errors import DatagenError, InputError
+
+app = typer.Typer(
+    help="Find where a text-to-image model is weak, write the data that fixes it, post-train on it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+DEFAULT = Path("runs/default")
+Run = Annotated[Path, typer.Option("--run", help="the run directory that all commands share")]
+Model = Annotated[str, typer.Option(help="a model's name, or a checkpoint folder")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON for a program")]
+Force = Annotated[bool, typer.Option("--force", help="overwrite what stands")]
+Seed = Annotated[int, typer.Option(help="every random choice follows from it")]
+Cfg = Annotated[float | None, typer.Option(help="guidance scale; 1 draws without, default the model's own")]
+
+
+@app.command("eval")
+def eval_(
+    suite: Annotated[str, typer.Option(help="the prompts to evaluate on")] = "scenes",
+    model: Model = "pocket",
+    run: Run = DEFAULT,
+    out: Annotated[Path | None, typer.Option(help="results file; default RUN/eval/before.jsonl")] = None,
+    per_category: Annotated[int, typer.Option(min=1, help="prompts a category")] = 60,
+    images: Annotated[int, typer.Option(min=1, help="images a prompt")] = 4,
+    cfg: Cfg = None,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Generate images for a suite, judge them, write a results file.
+
+    Example: datagen eval --suite scenes --model pocket
+    """
+    from datagen.loop import evaluate_to, recipes_by_weakness
+    from datagen.weaknesses import find_weaknesses
+
+    path = out or run / "eval" / "before.jsonl"
+    if path.exists() and not force:
+        raise InputError(f"{path} exists; --force makes it again")
+    path.unlink(missing_ok=True)
+    with _Progress() as progress:
+        rows = evaluate_to(path, model, suite, per_category, images, cfg, progress)
+    _print_weaknesses(find_weaknesses(rows, recipes=recipes_by_weakness()), as_json, f"{path}")
+
+
+@app.command()
+def weaknesses(
+    from_eval: Annotated[
+        list[Path] | None, typer.Option("--from-eval", help="results file; repeatable")
+    ] = None,
+    format: Annotated[str | None, typer.Option(help="force a reader")] = None,
+    target: Annotated[float | None, typer.Option(help="score to reach; default the model's own mean")] = None,
+    run: Run = DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Rank the weaknesses in a results file: score, interval, gap, budget, recipe.
+
+    Example: datagen weaknesses --from-eval results.jsonl --target 0.9
+    """
+    from datagen.evals import merge
+    from datagen.loop import recipes_by_weakness
+    from datagen.weaknesses import find_weaknesses, write_weaknesses
+
+    files = from_eval or [run / "eval" / "before.jsonl"]
+    found = find_weaknesses(merge((f, format) for f in files), target, recipes_by_weakness())
+    write_weaknesses(run / "weaknesses.json", found)
+    _print_weaknesses(found, as_json, f"{run / 'weaknesses.json'}")
+
+
+@app.command()
+def build(
+    recipe: Annotated[
+        list[str] | None, typer.Option("--recipe", help="name or YAML path; repeatable")
+    ] = None,
+    from_weaknesses: Annotated[
+        bool, typer.Option("--from-weaknesses", help="recipes and budget from RUN/weaknesses.json")
+    ] = False,
+    prompts: Annotated[int | None, typer.Option(min=1, help="prompts: a recipe, or in all by budget")] = None,
+    candidates: Annotated[int | None, typer.Option(min=1, help="candidates a prompt")] = None,
+    model: Model = "pocket",
+    llm: Annotated[str, typer.Option(help="who writes the prompts")] = "smollm2",
+    workers: Annotated[int, typer.Option(min=0, help="Ray workers; 0 runs in this process")] = 0,
+    ray_address: Annotated[str | None, typer.Option(help="join this Ray cluster")] = None,
+    seed: Seed = 0,
+    preview: Annotated[int, typer.Option(min=0, help="show this many prompts, write nothing")] = 0,
+    run: Run = DEFAULT,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Prompts, traces, candidates, scores, dedupe, weights: a weighted dataset. Run again to resume.
+
+    Example: datagen build --recipe counting --recipe position
+    """
+    from datagen import pipeline
+    from datagen.loop import choose
+    from datagen.recipe import load_recipe
+    from datagen.weaknesses import read_weaknesses
+
+    if from_weaknesses == bool(recipe):
+        raise InputError("give either --recipe NAME or --from-weaknesses")
+    if from_weaknesses:
+        recipes = choose(read_weaknesses(run / "weaknesses.json"), 99, prompts or 240, candidates)
+    else:
+        recipes = []
+        for name in recipe or []:
+            one = load_recipe(name)
+            count = one.prompts.model_copy(update={"count": prompts} if prompts else {})
+            k = one.candidates.model_copy(update={"k": candidates} if candidates else {})
+            recipes.append(one.model_copy(update={"prompts": count, "candidates": k}))
+    if preview:
+        for s in pipeline.preview(recipes, model, llm, preview, seed):
+            weights = f"weights text {s.text_weight:.2f} image {s.image_weight:.2f}"
+            print(f"{s.prompt}\n  trace: {s.trace}\n  reward {s.reward} {weights} ({s.transition})")
+        return
+    with _Progress() as progress:
+        made = pipeline.build(run, recipes, model, llm, workers, seed, ray_address, force, progress)
+    if as_json:
+        print(json.dumps(asdict(made), indent=2))
+        return
+    from datagen.console import percent, table
+
+    for line in made.redone:
+        print(f"made again: {line}", file=sys.stderr)
+    table(
+        f"{run / 'dataset'}: {made.kept} of {made.candidates} candidates kept",
+        ("recipe", "prompts", "acceptance", "wordings", "pass rate", "kept", "text ESS", "image ESS"),
+        [
+            (
+                name, r["prompts"], percent(made.prompts[name]["acceptance"]), made.prompts[name]["wordings"],
+                "unscored" if r["pass_rate"] is None else percent(r["pass_rate"]), r["kept"],
+                f"{r['text_ess']:.0f}", f"{r['image_ess']:.0f}",
+            )
+            for name, r in made.recipes.items()
+        ],
+    )  # fmt: skip
+
+
+@app.command()
+def train(
+    run: Run = DEFAULT,
+    model: Model = "pocket",
+    data: Annotated[Path | None, typer.Option(help="dataset folder; default RUN/dataset")] = None,
+    weight: Annotated[str, typer.Option(help="text,image / text / image / none (plain SFT)")] = "text,image",
+    epochs: Annotated[float, typer.Option(min=0.01)] = 3.0,
+    steps: Annotated[int | None, typer.Option(min=1, help="instead of epochs")] = None,
+    text_lr: Annotated[float | None, typer.Option(help="rate of the text expert")] = None,
+    image_lr: Annotated[float | None, typer.Option(help="rate of the generation expert")] = None,
+    lora: Annotated[int, typer.Option(min=0, help="LoRA rank; 0 trains all parameters")] = 0,
+    seed: Seed = 0,
+    resume: Annotated[bool, typer.Option("--resume", help="go on from the last checkpoint")] = False,
+    force: Force = False,
+    as_json: Json = False,
+) -> None:
+    """Reward-weighted training on the run's dataset.
+
+    Example: datagen train --weight text,image
+    """
+    from trainer import TrainConfig, parse_weight
+    from trainer import train as train_model
+
+    out = run / "model"
+    if (out / "training.json").exists() and not force and not resume:
+        raise InputError(f"{out} exists; --force trains again")
+    config = TrainConfig(
+        data=data or run / "dataset",
+        out=out,
+        model=model,
+        weight=parse_weight(weight),
+        epochs=epochs,
+        steps=steps,
+        text_lr=TrainConfig.text_lr if text_lr is None else text_lr,
+        image_lr=TrainConfig.image_lr if image_lr is None else image_lr,
+        lora=lora,
+        seed=seed,
+        resume=resume,
+    )
+    with _Progress() as progress:
+        done = train_model(config, progress)
+    if as_json:
+        print(json.dumps({**asdict(done), "path": str(done.path)}))
+    else:
+        print(f"{done.steps} steps on {done.samples} samples in {done.seconds:.0f} s: {done.path}")
+
+
+@app.command()
+def compare(before: Path, after: Path, as_json: Json = False) -> None:
+    """Paired difference for each category, with interval and verdict.
+
+    Example: datagen compare runs/default/eval/before.jsonl runs/default/eval/after.jsonl
+    """
+    from datagen.compare import compare as compare_rows
+    from datagen.evals import read_results
+
+    found = compare_rows(read_results(before), read_results(after))
+    if as_json:
+        print(json.dumps([asdict(c) for c in found], indent=2))
+    else:
+        _print_comparison(found)
+
+
+@app.command()
+def run(
+    run: Run = DEFAULT,
+    model: Model = "pocket",
+    llm: Annotated[str, typer.Option(help="who writes the prompts")] = "smollm2",
+    per_category: Annotated[int, typer.Option(min=1, help="evaluation prompts a category")] = 60,
+    images: Annotated[int, typer.Option(min=1, help="images a prompt")] = 4,
+    weak: Annotated[int, typer.Option(min=1, help="how many weaknesses to build for")] = 2,
+    prompts: Annotated[int, typer.Option(min=1, help="prompts to build, split by budget")] = 240,
+    candidates: Annotated[int | None, typer.Option(min=1, help="candidates a prompt")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Ray workers; 0 runs in this process")] = 0,
+    epochs: Annotated[float, typer.Option(min=0.01)] = 3.0,
+    cfg: Cfg = None,
+    seed: Seed = 0,
+) -> None:
+    """The whole loop: eval, weaknesses, build, train, eval, compare, report.
+
+    Example: datagen run
+    """
+    from datagen.console import percent
+    from datagen.loop import LoopConfig, run_loop
+
+    config = LoopConfig(
+        run, model, "scenes", llm, per_category, images, weak, prompts, candidates, workers, cfg, epochs, seed
+    )
+    with _Progress() as progress:
+        done = run_loop(config, progress)
+    _print_comparison(done.comparisons)
+    opened = [f"{percent(r.get('model', 0.0))}%" for r in (done.before, done.after)]
+    print(f"opens the image by itself: {opened[0]} before, {opened[1]} after")
+    print(f"time: {', '.join(f'{k} {v:.0f} s' for k, v in done.seconds.items())}")
+    print(f"report: {done.report}")
+
+
+@app.command()
+def report(run: Run = DEFAULT) -> None:
+    """Write the run's HTML page.
+
+    Example: datagen report --run runs/default
+    """
+    from datagen.report import write_report
+
+    print(write_report(run))
+
+
+@app.command()
+def publish(
+    repo: Annotated[str, typer.Argument(help="USER/NAME on the Hub")],
+    run: Run = DEFAULT,
+    private: Annotated[bool, typer.Option("--private/--public", help="a first publish is private")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="show what would be uploaded")] = False,
+) -> None:
+    """Push the run's dataset with its card.
+
+    Example: datagen publish USER/NAME --dry-run
+    """
+    from datagen.hub import publish as push
+
+    for line in push(run / "dataset", repo, private, dry_run):
+        print(line)
+
+
+@app.command()
+def recipes(name: Annotated[str | None, typer.Argument(help="show this one, resolved")] = None) -> None:
+    """List the recipes, or show one resolved.
+
+    Example: datagen recipes counting
+    """
+    from datagen.recipe import list_recipes, load_recipe
+
+    if name:
+        print(load_recipe(name).to_yaml(), end="")
+        return
+    for known in list_recipes():
+        loaded = load_recipe(known)
+        print(f"{known:<20} {loaded.weakness:<14} {loaded.description}")
+
+
+@app.command()
+def doctor() -> None:
+    """Which models, LLMs and rewards work here, and the install line for each that does not.
+
+    Example: datagen doctor
+    """
+    from datagen.doctor import check
+
+    for kind, name, works, hint in check():
+        print(f"{kind:<8} {name:<10} {'works' if works else 'no':<6} {hint}")
+
+
+def _print_weaknesses(found: list[Any], as_json: bool, path: str) -> None:
+    if as_json:
+        print(json.dumps([asdict(w) for w in found], indent=2))
+        return
+    from datagen.console import percent, points, table
+
+    table(
+        f"Weaknesses, against {percent(found[0].target)} ({path})",
+        ("category", "images", "prompts", "score", "95% interval", "gap", "P(weak)", "budget", "recipe"),
+        [
+            (
+                w.category, w.n, w.prompts or "?", percent(w.score), f"{percent(w.low)} to {percent(w.high)}",
+                points(-w.gap), f"{w.probability:.2f}", percent(w.budget), w.recipe or "none",
+            )
+            for w in found
+        ],
+    )  # fmt: skip
+    for note in sorted({w.note for w in found if w.note}):
+        print(note)
+
+
+def _print_comparison(found: list[Any]) -> None:
+    from datagen.console import percent, points, table
+
+    table(
+        "Before and after, paired by prompt",
+        ("category", "prompts", "before", "after", "difference", "95% interval", "p (Holm)", "verdict"),
+        [
+            (
+                c.category, c.prompts, percent(c.before), percent(c.after), points(c.difference),
+                f"{points(c.low)} to {points(c.high)}", f"{c.p:.3f}", c.verdict,
+            )
+            for c in found
+        ],
+    )  # fmt: skip
+
+
+class _Progress:
+    """Progress for the length of a ``with``."""
+
+    def __enter__(self) -> Any:
+        from datagen.console import progress
+
+        update, self.stop = progress()
+        return update
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()
+
+
+def main() -> None:
+    """Exit 0 done, 1 the work failed, 2 the call or its input was wrong, 130 stopped."""
+    argv = [a for a in sys.argv[1:] if a != "--debug"]
+    debug = len(argv) < len(sys.argv) - 1
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    try:
+        app(argv, standalone_mode=False)
+    except DatagenError as error:
+        if debug:
+            raise
+        print(f"datagen: {error}", file=sys.stderr)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+    except KeyboardInterrupt:
+        print("datagen: stopped; run the same command to resume", file=sys.stderr)
+        sys.exit(130)
+    except typer.Exit as done:
+        sys.exit(done.exit_code)
+    except typer.Abort:
+        print("datagen: stopped; run the same command to resume", file=sys.stderr)
+        sys.exit(130)
+    except Exception as error:
+        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click's usage errors
+            print(f"datagen: {error.format_message()}", file=sys.stderr)
+            sys.exit(2)
+        raise
+
+
+if __name__ == "__main__":
+    main()

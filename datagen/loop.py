@@ -1,0 +1,159 @@
+"""``datagen run``: eval, weaknesses, build, train, eval again, compare, report. Resumes stage by stage.
+
+Before training, the model's guidance scale is the recipes'; after it, the same: one scale for both,
+so that a gain is not a change of sampler. Stages whose output stands are skipped.
+"""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from datagen.compare import Comparison, compare, transition_rate
+from datagen.errors import InputError
+from datagen.evals import EvalRow, read_results
+from datagen.models.base import GenerationConfig
+from datagen.recipe import Recipe, list_recipes, load_recipe
+from datagen.shards import write_atomic
+from datagen.weaknesses import Weakness, find_weaknesses, write_weaknesses
+
+Progress = Callable[[str, int, int], None]
+JUDGES = {"scenes": "judge"}  # suite -> the reward that evaluates it
+
+
+@dataclass(frozen=True)
+class LoopConfig:
+    """The size of one turn of the loop. ``weak``: how many of the weakest categories are built for."""
+
+    run: Path
+    model: str = "pocket"
+    suite: str = "scenes"
+    llm: str = "template"
+    per_category: int = 60
+    images: int = 4
+    weak: int = 2
+    prompts: int = 240  # over all recipes, split by budget
+    candidates: int | None = None
+    workers: int = 0
+    cfg: float | None = None
+    epochs: float = 3.0
+    seed: int = 0
+
+
+def recipes_by_weakness() -> dict[str, str]:
+    """Category -> the shipped recipe that targets it."""
+    found: dict[str, str] = {}
+    for name in list_recipes():
+        found.setdefault(load_recipe(name).weakness, name)
+    return found
+
+
+def evaluate_to(
+    out: Path, model: str, suite: str, per_category: int, images: int, cfg: float | None, progress: Progress
+) -> list[EvalRow]:
+    """Evaluate ``model`` on ``suite`` into ``out``; an existing result is read instead."""
+    if out.exists():
+        return read_results(out, "geneval")
+    from datagen.evaluate import evaluate
+    from datagen.models import load_model
+    from datagen.suites import load_suite
+    from rewards import load_reward
+
+    judge = load_reward(JUDGES.get(suite, "judge"))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    config = GenerationConfig(force=True, cfg=cfg)
+    return evaluate(load_model(model), load_suite(suite, per_category), judge, out, images, config, progress)
+
+
+def choose(weaknesses: Sequence[Weakness], weak: int, prompts: int, candidates: int | None) -> list[Recipe]:
+    """The recipes of the ``weak`` weakest categories, prompts shared by budget.
+
+    Raises ``InputError`` when no weakness has a recipe.
+    """
+    chosen = [w for w in weaknesses if w.recipe and w.budget > 0][:weak]
+    if not chosen:
+        raise InputError("no category lies below the target and has a recipe; nothing to build")
+    total = sum(w.budget for w in chosen)
+    recipes = []
+    for w in chosen:
+        recipe = load_recipe(w.recipe or "")
+        count = max(8, round(prompts * w.budget / total))
+        sized = recipe.prompts.model_copy(update={"count": count})
+        k = recipe.candidates.model_copy(update={"k": candidates} if candidates else {})
+        recipes.append(recipe.model_copy(update={"prompts": sized, "candidates": k}))
+    return recipes
+
+
+@dataclass(frozen=True)
+class LoopResult:
+    comparisons: list[Comparison]
+    before: dict[str, float]  # transition rates
+    after: dict[str, float]
+    seconds: dict[str, float]
+    report: Path
+
+
+def run_loop(config: LoopConfig, progress: Progress = lambda stage, done, total: None) -> LoopResult:
+    """One turn of the loop in ``config.run``; run it again to resume."""
+    from datagen.pipeline import build
+    from datagen.report import write_report
+    from trainer import TrainConfig, train
+
+    run = config.run
+    run.mkdir(parents=True, exist_ok=True)
+    _same_settings(run, config)
+    times = run / "timings.json"
+    seconds: dict[str, float] = json.loads(times.read_text()) if times.exists() else {}
+
+    def timed(stage: str, began: float) -> None:
+        seconds[stage] = seconds.get(stage, 0.0) + time.monotonic() - began
+        write_atomic(times, json.dumps(seconds, indent=2).encode())
+
+    began = time.monotonic()
+    size = (config.per_category, config.images, config.cfg)
+    before = evaluate_to(
+        run / "eval" / "before.jsonl", config.model, config.suite, *size, _named(progress, "eval before")
+    )
+    timed("eval before", began)
+    weaknesses = find_weaknesses(before, recipes=recipes_by_weakness())
+    write_weaknesses(run / "weaknesses.json", weaknesses)
+
+    began = time.monotonic()
+    recipes = choose(weaknesses, config.weak, config.prompts, config.candidates)
+    build(run, recipes, config.model, config.llm, config.workers, config.seed, progress=progress)
+    timed("build", began)
+
+    began = time.monotonic()
+    trained = run / "model"
+    if not (trained / "training.json").exists():
+        training = TrainConfig(run / "dataset", trained, config.model, epochs=config.epochs, seed=config.seed)
+        started = any((trained / "trainer").glob("checkpoint-*/average.pt"))
+        train(replace(training, resume=started), progress)
+    timed("train", began)
+
+    began = time.monotonic()
+    after = evaluate_to(
+        run / "eval" / "after.jsonl", str(trained), config.suite, *size, _named(progress, "eval after")
+    )
+    timed("eval after", began)
+    comparisons = compare(before, after)
+    write_atomic(
+        run / "comparison.json", (json.dumps([asdict(c) for c in comparisons], indent=2) + "\n").encode()
+    )
+    report = write_report(run)
+    return LoopResult(comparisons, transition_rate(before), transition_rate(after), seconds, report)
+
+
+def _named(progress: Progress, name: str) -> Progress:
+    return lambda stage, done, total: progress(name, done, total)
+
+
+def _same_settings(run: Path, config: LoopConfig) -> None:
+    path = run / "loop.json"
+    now = {k: v for k, v in asdict(config).items() if k not in ("run", "workers")}
+    if path.exists():
+        before = json.loads(path.read_text())
+        if changed := [f"{k}: {before.get(k)} -> {v}" for k, v in now.items() if before.get(k) != v]:
+            raise InputError(f"{run} was begun with other settings: {'; '.join(changed)}; use another --run")
+    write_atomic(path, (json.dumps(now, indent=2) + "\n").encode())
