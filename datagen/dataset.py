@@ -55,6 +55,9 @@ def to_dataset(samples: Sequence[Sample]) -> "DatasetDict":
 
 def save_dataset(samples: Sequence[Sample], folder: Path, card: str) -> None:
     """Write ``folder/data/{train,dropped}-*.parquet`` and the card as ``README.md``."""
+    from datasets import disable_progress_bars
+
+    disable_progress_bars()
     data = to_dataset(samples)
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -79,6 +79,7 @@ class FakeModel:
     def save(self, folder: str) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
         torch.save(self.network.state_dict(), Path(folder) / "fake.pt")
+        (Path(folder) / "config.json").write_text('{"model_type": "fake"}\n')
 
 
 def load(name: str, device: str = "cpu") -> FakeModel:
