@@ -122,6 +122,8 @@ def summarise(samples: Sequence[Sample]) -> dict[str, dict]:
 def dataset_card(samples: Sequence[Sample], settings: dict) -> str:
     """The Hub README: what it targets, how it was made, what was dropped and why, how it is weighted."""
     table = summarise(samples)
+    present = [n for n, gone in (("train", False), ("dropped", True)) if any(bool(s.dropped) == gone for s in samples)]
+    splits = "\n".join(f"  - split: {name}\n    path: data/{name}-*.parquet" for name in present)
     rows = "\n".join(
         f"| {name} | {r['weakness']} | {r['prompts']} | {r['candidates']} | {r['kept']} | "
         f"{_percent(r['pass_rate'])} | {r['text_ess']:.0f} | {r['image_ess']:.0f} | "
@@ -133,10 +135,7 @@ tags: [datagen, text-to-image, reward-weighted, synthetic]
 configs:
 - config_name: default
   data_files:
-  - split: train
-    path: data/train-*.parquet
-  - split: dropped
-    path: data/dropped-*.parquet
+{splits}
 ---
 
 # Weakness-targeted data for {settings.get("model", "a unified model")}

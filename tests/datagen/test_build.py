@@ -1,0 +1,260 @@
+"""From candidates to the dataset: scores, weights, dedupe, shards, resume, workers."""
+
+import dataclasses
+import hashlib
+import json
+import math
+
+import numpy as np
+import pytest
+
+from datagen import pipeline
+from datagen.candidates import generate_candidates
+from datagen.dataset import load_weighted, to_dataset
+from datagen.dedupe import dedupe_images, dedupe_prompts, near_duplicates
+from datagen.errors import InputError, RewardError, ShardError, WorkError
+from datagen.models.fake import FakeModel
+from datagen.recipe import Weights
+from datagen.sample import Clause, Sample, Score, Target
+from datagen.scores import check_rewards, score_candidates
+from datagen.shards import from_row, read_shard, to_row, write_shard
+from datagen.weights import ess, rwr, weigh
+from rewards import load_reward
+
+TARGET = Target("counting", (Clause("circle", 2),), (Clause("circle", 3),))
+PROMPTS = [Sample("two circles", TARGET, group_id="g1"), Sample("a card with two circles", TARGET, group_id="g2")]
+SETTINGS = Weights(temperature=0.2, floor=0.5, max=4.0)
+
+
+class Fixed:
+    heldout = False
+
+    def __init__(self, name, values):
+        self.name, self.values = name, values
+
+    def score(self, samples):
+        return [Score(self.name, v) for v in self.values[: len(samples)]]
+
+
+def test_seeds_belong_to_recipe_prompt_and_k_not_to_the_batch(small):
+    together = generate_candidates(PROMPTS, FakeModel(), small())
+    apart = [s for p in PROMPTS for s in generate_candidates([p], FakeModel(), small())]
+    assert together == apart
+    assert len({s.seed for s in together}) == len({s.id for s in together}) == 8
+
+
+def test_an_unscored_sample_is_none_and_dropped_never_zero(small):
+    rewards = {"scenes": Fixed("scenes", [1.0, None, 0.0]), "trace": Fixed("trace", [1.0, 1.0, None])}
+    scored = score_candidates([PROMPTS[0]] * 3, rewards, small())
+    assert [s.reward for s in scored] == [1.0, None, 0.0]
+    assert [s.dropped for s in scored] == ["", "unscored", ""]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_value_that_is_not_finite_stops_and_names_the_sample(small, value):
+    rewards = {"scenes": Fixed("scenes", [value]), "trace": Fixed("trace", [1.0])}
+    with pytest.raises(RewardError, match="abc"):
+        score_candidates([dataclasses.replace(PROMPTS[0], id="abc")], rewards, small())
+
+
+def test_a_held_out_judge_may_not_weigh(small):
+    recipe = small()
+    recipe = recipe.model_copy(update={"rewards": recipe.rewards.model_copy(update={"image": {"judge": 1.0}})})
+    with pytest.raises(InputError, match="held out"):
+        check_rewards({n: load_reward(n) for n in recipe.reward_names}, recipe)
+
+
+def test_an_all_wrong_group_teaches_nothing():
+    assert rwr([0.0, 0.0, 0.4], SETTINGS) == [0.0, 0.0, 0.0]
+
+
+def test_weights_follow_the_formula_and_have_mean_one():
+    weights = rwr([1.0, 0.8, 0.6], SETTINGS)
+    raw = [math.exp(a / 0.2) for a in (0.2, 0.0, -0.2)]
+    assert weights == pytest.approx([3 * r / sum(raw) for r in raw])
+    assert sum(weights) / 3 == pytest.approx(1.0)
+
+
+def test_weights_are_clipped_and_never_negative():
+    assert max(rwr([1.0] + [0.5] * 63, SETTINGS)) <= 4.0
+    assert min(rwr([1.0, 0.0, 0.5, None], SETTINGS)) == 0.0
+
+
+def test_unscored_members_count_in_no_mean():
+    assert rwr([1.0, None, 0.6], SETTINGS)[::2] == pytest.approx(rwr([1.0, 0.6], SETTINGS))
+
+
+def test_the_group_mean_is_taken_before_dedupe(small):
+    scores = (Score("scenes", 1.0), Score("trace", 1.0))
+    low = (Score("scenes", 0.5), Score("trace", 1.0))
+    group = [
+        dataclasses.replace(PROMPTS[0], scores=scores, reward=1.0, image=b"x", trace="t"),
+        dataclasses.replace(PROMPTS[0], scores=low, reward=0.5, image=b"x", trace="t", dropped="near_duplicate of a"),
+    ]
+    kept, dropped = weigh(group, small())
+    assert kept.advantage == pytest.approx(0.25)
+    assert (dropped.text_weight, dropped.image_weight) == (0.0, 0.0)
+
+
+def test_ess_counts_equal_weights_and_one_heavy_one():
+    assert ess([1.0] * 10) == 10
+    assert ess([1.0, 0.0, 0.0]) == 1
+    assert ess([]) == 0
+
+
+def test_the_best_of_a_cluster_of_pictures_stays(small):
+    made = generate_candidates(PROMPTS[:1], FakeModel(), small(k=3))
+    twin = dataclasses.replace(made[0], id="twin", reward=1.0)
+    samples = [dataclasses.replace(s, reward=0.5) for s in made] + [twin]
+    done = dedupe_images(samples, 0.995)
+    assert done[0].dropped == "near_duplicate of twin"
+    assert done[-1].dropped == ""
+
+
+def test_pictures_of_different_targets_are_not_compared(small):
+    made = generate_candidates(PROMPTS[:1], FakeModel(), small(k=1))[0]
+    other = dataclasses.replace(made, id="o", target=Target("counting", (Clause("circle", 3),)))
+    assert [s.dropped for s in dedupe_images([made, other], 0.9)] == ["", ""]
+
+
+def test_near_duplicates_keep_the_first_in_order():
+    v = np.eye(3, dtype=np.float32)[[0, 0, 1]]
+    assert near_duplicates(v, [1, 0, 2], 0.9) == {0: 1}
+
+
+def test_prompts_that_differ_by_a_full_stop_are_one():
+    twins = [PROMPTS[0], dataclasses.replace(PROMPTS[0], prompt="Two circles."), PROMPTS[1]]
+    kept, gone = dedupe_prompts(twins, 0.97)
+    assert (len(kept), gone) == (2, 1)
+
+
+def test_a_sample_survives_its_row(small):
+    (sample, *_) = generate_candidates(PROMPTS, FakeModel(), small())
+    scored = dataclasses.replace(sample, scores=(Score("a", None, "why"),))
+    assert from_row(to_row(scored)) == scored
+
+
+def test_every_flipped_or_missing_byte_of_a_shard_is_detected(tmp_path, small):
+    path = tmp_path / "s.parquet"
+    digest = write_shard(path, generate_candidates(PROMPTS[:1], FakeModel(), small(k=2)))
+    good = path.read_bytes()
+    for at in range(0, len(good), max(1, len(good) // 60)):
+        path.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
+        with pytest.raises(ShardError, match=r"s\.parquet"):
+            read_shard(path, digest)
+        path.write_bytes(good[:at])
+        with pytest.raises(ShardError):
+            read_shard(path, digest)
+    path.write_bytes(good)
+    assert len(read_shard(path, digest)) == 2
+
+
+def digest(run):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in (run / "dataset" / "data").iterdir()}
+
+
+def test_a_build_makes_a_weighted_dataset_that_opens(tmp_path, small):
+    done = pipeline.build(tmp_path, [small(), small("position")], "fake")
+    rows = load_weighted(tmp_path / "dataset")
+    assert len(rows) == done.kept > 0
+    assert rows[0]["image"].size == (48, 48)
+    assert set(rows["recipe"]) == {"counting", "position"}
+    assert all(w >= 0 for w in rows["image_weight"])
+    card = (tmp_path / "dataset" / "README.md").read_text()
+    assert "counting" in card and "drop_reason" in card
+
+
+def test_load_dataset_opens_the_folder(tmp_path, small):
+    import datasets
+
+    pipeline.build(tmp_path, [small()], "fake")
+    rows = datasets.load_dataset(str(tmp_path / "dataset"), cache_dir=str(tmp_path / "cache"))
+    assert rows["train"][0]["image"].size == (48, 48)
+
+
+def test_dropped_candidates_keep_their_row_and_reason(small):
+    sample = dataclasses.replace(PROMPTS[0], dropped="unscored")
+    data = to_dataset([sample, PROMPTS[1]])
+    assert data["dropped"]["drop_reason"] == ["unscored"]
+    assert len(data["train"]) == 1
+
+
+def test_an_interrupted_build_resumes_to_the_same_bytes(tmp_path, small, monkeypatch):
+    recipes = [small(prompts=20)]
+    pipeline.build(tmp_path / "whole", recipes, "fake")
+    calls = []
+    work = pipeline.ShardMaker.__call__
+
+    def killed(self, job):
+        calls.append(job.name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return work(self, job)
+
+    monkeypatch.setattr(pipeline.ShardMaker, "__call__", killed)
+    with pytest.raises(KeyboardInterrupt):
+        pipeline.build(tmp_path / "cut", recipes, "fake")
+    pipeline.build(tmp_path / "cut", recipes, "fake")
+    assert len(calls) == 1 + len(list((tmp_path / "cut" / "shards").glob("*.parquet")))
+    assert digest(tmp_path / "cut") == digest(tmp_path / "whole")
+
+
+def test_a_damaged_shard_is_named_and_made_again(tmp_path, small):
+    recipes = [small(prompts=10)]
+    pipeline.build(tmp_path, recipes, "fake")
+    before = digest(tmp_path)
+    shard = next((tmp_path / "shards").glob("*00001.parquet"))
+    shard.write_bytes(shard.read_bytes()[:-5])
+    done = pipeline.build(tmp_path, recipes, "fake")
+    assert [shard.name in line for line in done.redone] == [True]
+    assert digest(tmp_path) == before
+
+
+def test_a_build_resumed_with_other_settings_says_what_changed(tmp_path, small):
+    pipeline.build(tmp_path, [small(k=2)], "fake")
+    with pytest.raises(InputError, match=r"candidates\.k: 2 -> 3"):
+        pipeline.build(tmp_path, [small(k=3)], "fake")
+    assert pipeline.build(tmp_path, [small(k=3)], "fake", force=True).candidates == 18
+
+
+def test_a_torn_manifest_is_refused(tmp_path, small):
+    pipeline.build(tmp_path, [small(k=2)], "fake")
+    path = tmp_path / "manifest.json"
+    path.write_text(path.read_text()[:40])
+    with pytest.raises(ShardError, match=r"manifest\.json"):
+        pipeline.build(tmp_path, [small(k=2)], "fake")
+
+
+def test_two_workers_make_the_same_bytes_as_none(tmp_path, small):
+    recipes = [small(prompts=20, k=2)]
+    pipeline.build(tmp_path / "here", recipes, "fake", workers=0)
+    pipeline.build(tmp_path / "ray", recipes, "fake", workers=2)
+    assert digest(tmp_path / "here") == digest(tmp_path / "ray")
+
+
+def test_a_build_that_keeps_nothing_says_so(tmp_path, small, monkeypatch):
+    from datagen import scores
+
+    monkeypatch.setattr(scores, "combine", lambda sample, weights: None)
+    with pytest.raises(WorkError, match="every one was dropped"):
+        pipeline.build(tmp_path, [small(k=2)], "fake")
+
+
+def test_preview_writes_nothing_and_shows_weighted_samples(tmp_path, small, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    samples = pipeline.preview([small(k=2), small("position", k=2)], "fake", "template", 3)
+    assert len(samples) == 6
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_manifest_lists_every_shard_with_its_checksum(tmp_path, small):
+    pipeline.build(tmp_path, [small(prompts=10)], "fake")
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    for name, value in manifest["shards"].items():
+        assert hashlib.sha256((tmp_path / "shards" / name).read_bytes()).hexdigest() == value
+
+
+@pytest.mark.parametrize("source", ["template", "llm", "none"])
+def test_traces_may_come_from_elsewhere(tmp_path, small, source):
+    pipeline.build(tmp_path, [small(k=2, trace=source, prompts=4)], "fake")
+    assert set(load_weighted(tmp_path / "dataset")["trace_source"]) == {source}
