@@ -19,6 +19,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 DEFAULT = Path("runs/default")
+INTERRUPTED = 130
 Run = Annotated[Path, typer.Option("--run", help="the run directory that all commands share")]
 Model = Annotated[str, typer.Option(help="a model's name, or a checkpoint folder")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON for a program")]
@@ -356,25 +357,22 @@ def main() -> None:
     debug = len(argv) < len(sys.argv) - 1
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
-        app(argv, standalone_mode=False)
+        code = app(argv, standalone_mode=False)
     except DatagenError as error:
         if debug:
             raise
         print(f"datagen: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
-    except KeyboardInterrupt:
-        print("datagen: stopped; run the same command to resume", file=sys.stderr)
-        sys.exit(130)
-    except typer.Exit as done:
-        sys.exit(done.exit_code)
-    except typer.Abort:
-        print("datagen: stopped; run the same command to resume", file=sys.stderr)
-        sys.exit(130)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     except Exception as error:
-        if hasattr(error, "format_message") and hasattr(error, "exit_code"):  # click's usage errors
-            print(f"datagen: {error.format_message()}", file=sys.stderr)
-            sys.exit(2)
-        raise
+        if not hasattr(error, "format_message"):  # not one of click's usage errors: a bug
+            raise
+        print(f"datagen: {error.format_message()}", file=sys.stderr)
+        sys.exit(2)
+    if code == INTERRUPTED:  # typer turns Ctrl-C into this exit code
+        print("datagen: stopped; run the same command to resume", file=sys.stderr)
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

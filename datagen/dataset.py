@@ -122,7 +122,11 @@ def summarise(samples: Sequence[Sample]) -> dict[str, dict]:
 def dataset_card(samples: Sequence[Sample], settings: dict) -> str:
     """The Hub README: what it targets, how it was made, what was dropped and why, how it is weighted."""
     table = summarise(samples)
-    present = [n for n, gone in (("train", False), ("dropped", True)) if any(bool(s.dropped) == gone for s in samples)]
+    present = [
+        n
+        for n, gone in (("train", False), ("dropped", True))
+        if any(bool(s.dropped) == gone for s in samples)
+    ]
     splits = "\n".join(f"  - split: {name}\n    path: data/{name}-*.parquet" for name in present)
     rows = "\n".join(
         f"| {name} | {r['weakness']} | {r['prompts']} | {r['candidates']} | {r['kept']} | "

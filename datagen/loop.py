@@ -60,10 +60,11 @@ def evaluate_to(
     from datagen.suites import load_suite
     from rewards import load_reward
 
+    prompts = load_suite(suite, per_category)
     judge = load_reward(JUDGES.get(suite, "judge"))
     out.parent.mkdir(parents=True, exist_ok=True)
     config = GenerationConfig(force=True, cfg=cfg)
-    return evaluate(load_model(model), load_suite(suite, per_category), judge, out, images, config, progress)
+    return evaluate(load_model(model), prompts, judge, out, images, config, progress)
 
 
 def choose(weaknesses: Sequence[Weakness], weak: int, prompts: int, candidates: int | None) -> list[Recipe]:

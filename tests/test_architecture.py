@@ -15,7 +15,14 @@ DOORS = {
     "faiss": ("datagen/dedupe.py",),
     "typer": ("datagen/cli.py",),
     "openai": ("datagen/llm/server.py",),
-    "torch": ("datagen/models/", "datagen/llm/", "datagen/doctor.py", "datagen/workers.py", "rewards/", "trainer/"),
+    "torch": (
+        "datagen/models/",
+        "datagen/llm/",
+        "datagen/doctor.py",
+        "datagen/workers.py",
+        "rewards/",
+        "trainer/",
+    ),
     "transformers": ("datagen/models/", "datagen/llm/", "rewards/", "trainer/"),
 }
 LAYERS = (

@@ -54,7 +54,7 @@ class Policy(nn.Module):
             self.reference = [copy.deepcopy(model.module).eval().requires_grad_(False)]  # not a submodule
 
     def forward(self, batch: UnifiedBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Per-sample text and image losses [B], and the penalty []."""
+        """Per-sample text and image losses [B], and the drift from the reference []."""
         if self.reference is None:
             out = self.model.losses(batch)
             return out.text, out.image, out.text.new_zeros(())
@@ -66,7 +66,7 @@ class Policy(nn.Module):
             anchor, _, _ = self.reference[0].predict(batch, torch.Generator(device).manual_seed(seed))
         out = network.reduce(batch, velocity, target, logits)
         drift = ((velocity - anchor).pow(2).mean((1, 2)) * batch.image_mask).mean()
-        return out.text, out.image, self.penalty * drift
+        return out.text, out.image, drift
 
 
 class RewardWeightedTrainer(transformers.Trainer):
@@ -101,7 +101,8 @@ class RewardWeightedTrainer(transformers.Trainer):
         from datagen.models.base import UnifiedLoss
 
         out = UnifiedLoss(text.new_zeros(()), text, image)
-        loss = weighted_loss(out, batch, self.config.text_scale, self.config.image_scale) + drift
+        loss = weighted_loss(out, batch, self.config.text_scale, self.config.image_scale)
+        loss = loss + self.config.reference_penalty * drift
         for name, value, weight in (
             ("text", text, batch.text_weight),
             ("image", image, batch.image_weight),

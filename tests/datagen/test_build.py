@@ -22,7 +22,10 @@ from datagen.weights import ess, rwr, weigh
 from rewards import load_reward
 
 TARGET = Target("counting", (Clause("circle", 2),), (Clause("circle", 3),))
-PROMPTS = [Sample("two circles", TARGET, group_id="g1"), Sample("a card with two circles", TARGET, group_id="g2")]
+PROMPTS = [
+    Sample("two circles", TARGET, group_id="g1"),
+    Sample("a card with two circles", TARGET, group_id="g2"),
+]
 SETTINGS = Weights(temperature=0.2, floor=0.5, max=4.0)
 
 
@@ -59,7 +62,9 @@ def test_a_value_that_is_not_finite_stops_and_names_the_sample(small, value):
 
 def test_a_held_out_judge_may_not_weigh(small):
     recipe = small()
-    recipe = recipe.model_copy(update={"rewards": recipe.rewards.model_copy(update={"image": {"judge": 1.0}})})
+    recipe = recipe.model_copy(
+        update={"rewards": recipe.rewards.model_copy(update={"image": {"judge": 1.0}})}
+    )
     with pytest.raises(InputError, match="held out"):
         check_rewards({n: load_reward(n) for n in recipe.reward_names}, recipe)
 
@@ -89,7 +94,9 @@ def test_the_group_mean_is_taken_before_dedupe(small):
     low = (Score("scenes", 0.5), Score("trace", 1.0))
     group = [
         dataclasses.replace(PROMPTS[0], scores=scores, reward=1.0, image=b"x", trace="t"),
-        dataclasses.replace(PROMPTS[0], scores=low, reward=0.5, image=b"x", trace="t", dropped="near_duplicate of a"),
+        dataclasses.replace(
+            PROMPTS[0], scores=low, reward=0.5, image=b"x", trace="t", dropped="near_duplicate of a"
+        ),
     ]
     kept, dropped = weigh(group, small())
     assert kept.advantage == pytest.approx(0.25)

@@ -59,8 +59,8 @@ def test_builds_and_evaluation_never_share_a_target():
 
 
 def test_the_suite_has_sixty_distinct_prompts_a_tag_in_wording_no_build_uses():
-    from datagen.llm import template
     from datagen import suites
+    from datagen.llm import template
 
     suite = scenes_suite(60)
     assert {tag: sum(s.target.tag == tag for s in suite) for tag in TAGS} == dict.fromkeys(TAGS, 60)

@@ -1,0 +1,195 @@
+"""The command line as a user meets it: the loop on the fake model, exit codes, one-line errors."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from datagen.cli import main
+
+SMALL = ["--model", "fake", "--llm", "template", "--per-category", "4", "--images", "2", "--prompts", "16",
+         "--candidates", "4", "--epochs", "1"]  # fmt: skip
+
+
+def call(monkeypatch, capsys, *argv):
+    monkeypatch.setattr(sys, "argv", ["datagen", *map(str, argv)])
+    code = 0
+    try:
+        main()
+    except SystemExit as done:
+        code = done.code
+    out = capsys.readouterr()
+    return code, out.out, out.err
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    run = tmp_path_factory.mktemp("loop") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["datagen", "run", "--run", str(run), *SMALL])
+        with pytest.raises(SystemExit) as done:
+            main()
+    assert done.value.code == 0
+    return run
+
+
+def test_the_loop_leaves_everything_in_the_run_directory(finished):
+    for name in (
+        "eval/before.jsonl", "eval/after.jsonl", "weaknesses.json", "manifest.json", "dataset/README.md",
+        "model/config.json", "model/log.jsonl", "comparison.json", "timings.json", "report.html",
+    ):  # fmt: skip
+        assert (finished / name).is_file(), name
+    assert list((finished / "recipes").glob("*.yaml"))
+
+
+def test_a_finished_loop_run_again_does_nothing_twice(finished, monkeypatch, capsys):
+    before = {p: p.stat().st_mtime_ns for p in (finished / "eval").rglob("*")}
+    code, out, _ = call(monkeypatch, capsys, "run", "--run", finished, *SMALL)
+    assert code == 0
+    assert "overall" in out and "report:" in out
+    assert {p: p.stat().st_mtime_ns for p in (finished / "eval").rglob("*")} == before
+
+
+def test_a_loop_with_other_settings_says_what_changed(finished, monkeypatch, capsys):
+    code, _, err = call(monkeypatch, capsys, "run", "--run", finished, *SMALL, "--seed", "1")
+    assert code == 2
+    assert "seed: 0 -> 1" in err
+
+
+def test_the_report_is_one_page_with_nothing_from_outside(finished):
+    html = (finished / "report.html").read_text()
+    assert "Weaknesses" in html and "Before and after" in html and "data:image/png;base64," in html
+    assert not re.findall(r"(?:src|href)=[\"'](?!data:)", html)
+
+
+def test_hostile_text_is_escaped_in_the_report(finished, tmp_path):
+    import shutil
+
+    from datagen.report import write_report
+
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    for name in ("before", "after"):
+        path = run / "eval" / f"{name}.jsonl"
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows[0]["prompt"] = "<script>alert(1)</script>"
+        rows[0]["image"] = "../../../../../../etc/passwd"
+        path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    html = write_report(run).read_text()
+    assert "<script>alert" not in html
+    assert "&lt;script&gt;alert" in html
+
+
+def test_weaknesses_prints_json_for_programs(finished, monkeypatch, capsys):
+    code, out, _ = call(
+        monkeypatch,
+        capsys,
+        "weaknesses",
+        "--from-eval",
+        finished / "eval/before.jsonl",
+        "--run",
+        finished,
+        "--json",
+    )
+    found = json.loads(out)
+    assert code == 0
+    assert {"category", "score", "low", "high", "gap", "budget", "recipe"} <= set(found[0])
+
+
+def test_compare_prints_a_verdict_for_each_category(finished, monkeypatch, capsys):
+    code, out, _ = call(
+        monkeypatch, capsys, "compare", finished / "eval/before.jsonl", finished / "eval/after.jsonl"
+    )
+    assert code == 0
+    assert out.count("no clear change") == 7
+
+
+def test_publish_dry_run_lists_the_files(finished, monkeypatch, capsys):
+    code, out, _ = call(monkeypatch, capsys, "publish", "me/data", "--run", finished, "--dry-run")
+    assert code == 0
+    assert "README.md" in out and "private" in out
+
+
+@pytest.mark.parametrize(
+    ("argv", "code", "says"),
+    [
+        (["build", "--recipe", "countng"], 2, "did you mean 'counting'"),
+        (["build", "--recipe", "counting", "--llm", "gpt"], 2, "unknown LLM 'gpt'; valid: openai, smollm2"),
+        (["build"], 2, "either --recipe NAME or --from-weaknesses"),
+        (["build", "--from-weaknesses"], 2, "run datagen weaknesses first"),
+        (
+            ["build", "--recipe", "counting", "--llm", "template", "--model", "pockt"],
+            2,
+            "did you mean 'pocket'",
+        ),
+        (["eval", "--suite", "scene"], 2, "unknown suite"),
+        (["train"], 2, "no train split"),
+        (["train", "--weight", "sound"], 2, "valid: text,image"),
+        (["weaknesses", "--from-eval", "nowhere.jsonl"], 2, "nowhere.jsonl: cannot be read"),
+        (["publish", "nobody"], 2, "USER/NAME"),
+        (["report"], 2, "no such run directory"),
+        (["frobnicate"], 2, "No such command"),
+        (["build", "--workers", "many"], 2, "--workers"),
+    ],
+)
+def test_a_bad_call_is_one_line_and_exit_2(tmp_path, monkeypatch, capsys, argv, code, says):
+    monkeypatch.chdir(tmp_path)
+    got, _, err = call(monkeypatch, capsys, *argv)
+    assert got == code
+    assert says in err
+    assert (
+        len([line for line in err.splitlines() if "/" not in line.split(":")[-1] or "datagen:" in line]) <= 2
+    )
+    assert "Traceback" not in err
+
+
+def test_eval_does_not_overwrite_without_force(finished, monkeypatch, capsys):
+    code, _, err = call(monkeypatch, capsys, "eval", "--model", "fake", "--run", finished)
+    assert code == 2
+    assert "--force" in err
+
+
+def test_preview_shows_prompts_and_weights(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = call(
+        monkeypatch,
+        capsys,
+        "build",
+        "--recipe",
+        "counting",
+        "--preview",
+        "2",
+        "--model",
+        "fake",
+        "--llm",
+        "template",
+    )
+    assert code == 0
+    assert out.count("trace:") == 16
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_recipes_and_doctor_list_what_there_is(monkeypatch, capsys):
+    assert "counting" in call(monkeypatch, capsys, "recipes")[1]
+    assert "sampler: position" in call(monkeypatch, capsys, "recipes", "position")[1]
+    assert "smollm2" in call(monkeypatch, capsys, "doctor")[1]
+
+
+def test_ctrl_c_says_how_to_resume(monkeypatch, capsys):
+    from datagen import pipeline
+
+    def stop(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(pipeline, "build", stop)
+    code, _, err = call(monkeypatch, capsys, "build", "--recipe", "counting", "--llm", "template")
+    assert code == 130
+    assert "resume" in err
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    command = [sys.executable, "-m", "datagen.cli", "--debug", "build", "--recipe", "x"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert "Traceback" in done.stderr

@@ -1,0 +1,219 @@
+"""Reward-weighted training: what each weight does, resume, and data that teach nothing."""
+
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from datagen import pipeline
+from datagen.dataset import save_dataset
+from datagen.errors import InputError, TrainingError
+from datagen.models.base import UnifiedBatch, UnifiedLoss
+from datagen.sample import Clause, Sample, Target
+from trainer import TrainConfig, parse_weight, train
+from trainer.checkpoint import Average
+from trainer.data import to_example
+from trainer.loss import weighted_loss
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    from datagen.recipe import load_recipe
+
+    run = tmp_path_factory.mktemp("data")
+    recipe = load_recipe("counting")
+    recipe = recipe.model_copy(update={"prompts": recipe.prompts.model_copy(update={"count": 8})})
+    pipeline.build(run, [recipe], "fake")
+    return run / "dataset"
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    """A tiny random BAGEL on disk."""
+    from datagen.models.bagel import BagelModel
+    from datagen.models.bagel.config import BagelConfig
+    from datagen.models.bagel.model import Bagel
+    from datagen.models.bagel.tokenizer import train_tokenizer
+
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer(["red circle top left ; two blue stars"] * 20, 300)
+    config = BagelConfig(
+        vocab_size=300, hidden_size=24, intermediate_size=32, num_layers=1, num_heads=2, num_kv_heads=2
+    )
+    folder = tmp_path_factory.mktemp("tiny")
+    BagelModel(Bagel(config), tokenizer).save(str(folder))
+    return str(folder)
+
+
+def weights(folder):
+    from safetensors.torch import load_file
+
+    return load_file(folder / "model.safetensors")
+
+
+def moved(before, after, generation: bool):
+    from trainer.trainer import GENERATION
+
+    return any(
+        not torch.equal(before[k], after[k]) for k in before if any(g in k for g in GENERATION) == generation
+    )
+
+
+@pytest.mark.parametrize("weight", ["text,image", "text", "image", "none"])
+def test_all_four_combinations_train_and_save_a_model_that_loads(data, tiny, tmp_path, weight):
+    from pathlib import Path
+
+    from datagen.models import load_model
+
+    done = train(TrainConfig(data, tmp_path, tiny, parse_weight(weight), steps=3, bf16=False))
+    assert done.steps == 3
+    load_model(str(tmp_path))
+    before, after = weights(Path(tiny)), weights(tmp_path)
+    assert moved(before, after, generation=True) is (weight != "text")
+    # The picture is drawn from the text's keys and values, so the image loss moves the text expert too.
+    assert moved(before, after, generation=False)
+
+
+def test_a_modality_that_is_not_named_weighs_nothing():
+    row = {"prompt": "p", "trace": "t", "image": None, "text_weight": 2.0, "image_weight": 3.0}
+    pick = {
+        w: (e.text_weight, e.image_weight)
+        for w in ((), ("text",), ("image",), ("text", "image"))
+        for e in [to_example(row, w)]
+    }
+    assert pick == {
+        (): (1.0, 1.0),
+        ("text",): (2.0, 0.0),
+        ("image",): (0.0, 3.0),
+        ("text", "image"): (2.0, 3.0),
+    }
+
+
+def batch(text, image):
+    n = len(text)
+    zeros, ones = torch.zeros(n, 1, dtype=torch.long), torch.ones(n, 1, dtype=torch.bool)
+    return UnifiedBatch(
+        zeros, ones, ones, zeros, torch.zeros(n, 1), ones[:, 0], torch.tensor(text), torch.tensor(image)
+    )
+
+
+def test_the_loss_is_the_weighted_mean_of_both_modalities():
+    out = UnifiedLoss(torch.zeros(()), torch.tensor([1.0, 2.0]), torch.tensor([3.0, 5.0]))
+    loss = weighted_loss(out, batch([1.0, 0.5], [2.0, 0.0]), 1.0, 0.5)
+    assert float(loss) == pytest.approx((1 + 1) / 2 + 0.5 * (6 / 2))
+
+
+def test_a_zero_weight_sample_gives_zero_gradient():
+    text = torch.tensor([1.0, 2.0], requires_grad=True)
+    weighted_loss(
+        UnifiedLoss(torch.zeros(()), text, text.detach()), batch([1.0, 0.0], [0.0, 0.0]), 1.0, 1.0
+    ).backward()
+    assert text.grad.tolist() == [0.5, 0.0]
+
+
+def test_a_negative_weight_is_refused():
+    out = UnifiedLoss(torch.zeros(()), torch.ones(1), torch.ones(1))
+    with pytest.raises(ValueError, match=">= 0"):
+        weighted_loss(out, batch([-1.0], [1.0]), 1.0, 1.0)
+
+
+def sample(**changes):
+    target = Target("counting", (Clause("circle", 2),))
+    return dataclasses.replace(Sample("two circles", target, trace="red circle top left"), **changes)
+
+
+def test_weights_that_are_all_zero_stop_with_the_reason(tmp_path):
+    save_dataset([sample(), sample()], tmp_path / "d", "card")
+    with pytest.raises(TrainingError, match=r"0 in all 2 rows.*floor"):
+        train(TrainConfig(tmp_path / "d", tmp_path / "m", "fake"))
+
+
+def test_negative_weights_in_a_dataset_are_refused(tmp_path):
+    save_dataset([sample(text_weight=-1.0)], tmp_path / "d", "card")
+    with pytest.raises(TrainingError, match="must be a number >= 0"):
+        train(TrainConfig(tmp_path / "d", tmp_path / "m", "fake"))
+
+
+def test_a_dataset_that_is_torn_is_named(data, tmp_path):
+    import shutil
+
+    shutil.copytree(data, tmp_path / "d")
+    (file,) = (tmp_path / "d" / "data").glob("train-*")
+    file.write_bytes(file.read_bytes()[:200])
+    with pytest.raises(InputError, match="train-00000"):
+        train(TrainConfig(tmp_path / "d", tmp_path / "m", "fake"))
+
+
+def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(data, tiny, tmp_path):
+    config = TrainConfig(data, tmp_path / "whole", tiny, steps=6, save_steps=3, bf16=False, batch_size=8)
+    train(config)
+    cut = dataclasses.replace(config, out=tmp_path / "cut")
+
+    class Stop(Exception):
+        pass
+
+    def stop(stage, done, total):
+        if done == 4:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(cut, stop)
+    train(dataclasses.replace(cut, resume=True))
+    a, b = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_resume_without_a_checkpoint_says_so(data, tmp_path):
+    with pytest.raises(InputError, match="no checkpoint"):
+        train(TrainConfig(data, tmp_path, "fake", resume=True))
+
+
+def test_lora_is_merged_into_an_ordinary_checkpoint(data, tiny, tmp_path):
+    from pathlib import Path
+
+    train(TrainConfig(data, tmp_path, tiny, steps=2, lora=2, bf16=False, text_lr=1e-2))
+    before, after = weights(Path(tiny)), weights(tmp_path)
+    assert before.keys() == after.keys()
+    assert torch.equal(before["vae2llm.weight"], after["vae2llm.weight"])
+    key = "language_model.model.layers.0.self_attn.q_proj.weight"
+    assert not torch.equal(before[key], after[key])
+
+
+def test_a_reference_penalty_holds_the_velocity_back(data, tiny, tmp_path):
+    def drift(penalty):
+        out = tmp_path / str(penalty)
+        train(TrainConfig(data, out, tiny, steps=12, image_lr=1e-2, reference_penalty=penalty, bf16=False))
+        rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        return rows[-1]["drift"]
+
+    assert drift(50.0) < drift(1e-6)
+
+
+def test_a_model_without_velocities_cannot_be_held_to_a_reference(data, tmp_path):
+    with pytest.raises(InputError, match="reference"):
+        train(TrainConfig(data, tmp_path, "fake", steps=1, reference_penalty=0.1))
+
+
+def test_the_log_has_a_loss_for_each_modality(data, tiny, tmp_path):
+    train(TrainConfig(data, tmp_path, tiny, steps=3, bf16=False))
+    first = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
+    assert {"loss_text", "loss_image", "grad_norm", "step"} <= set(first)
+
+
+def test_the_average_follows_the_weights():
+    module = torch.nn.Linear(1, 1)
+    average = Average(module, 0.5)
+    with torch.no_grad():
+        module.weight.fill_(10.0)
+    for _ in range(30):
+        average.update()
+    average.apply()
+    assert module.weight.item() == pytest.approx(10.0, abs=0.1)
+
+
+def test_weights_flags_are_checked():
+    assert parse_weight("image,text") == ("text", "image")
+    assert parse_weight("none") == ()
+    with pytest.raises(InputError, match="valid"):
+        parse_weight("sound")
