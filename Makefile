@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 .PHONY: demo test check format
 
 demo: $(READY)  ## the whole loop on the pocket model, on this machine
-	$(BIN)/datagen run --run runs/demo
+	$(BIN)/datagen run --run runs/demo --workers 2
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -37,6 +37,7 @@ def eval_(
     per_category: Annotated[int, typer.Option(min=1, help="prompts a category")] = 60,
     images: Annotated[int, typer.Option(min=1, help="images a prompt")] = 4,
     cfg: Cfg = None,
+    workers: Annotated[int, typer.Option(min=0, help="Ray workers; 0 runs in this process")] = 0,
     force: Force = False,
     as_json: Json = False,
 ) -> None:
@@ -52,7 +53,7 @@ def eval_(
         raise InputError(f"{path} exists; --force makes it again")
     path.unlink(missing_ok=True)
     with _Progress() as progress:
-        rows = evaluate_to(path, model, suite, per_category, images, cfg, progress)
+        rows = evaluate_to(path, model, suite, per_category, images, cfg, workers, progress)
     _print_weaknesses(find_weaknesses(rows, recipes=recipes_by_weakness()), as_json, f"{path}")
 
 

@@ -50,21 +50,26 @@ def recipes_by_weakness() -> dict[str, str]:
 
 
 def evaluate_to(
-    out: Path, model: str, suite: str, per_category: int, images: int, cfg: float | None, progress: Progress
+    out: Path,
+    model: str,
+    suite: str,
+    per_category: int,
+    images: int,
+    cfg: float | None,
+    workers: int,
+    progress: Progress,
 ) -> list[EvalRow]:
     """Evaluate ``model`` on ``suite`` into ``out``; an existing result is read instead."""
     if out.exists():
         return read_results(out, "geneval")
     from datagen.evaluate import evaluate
-    from datagen.models import load_model
     from datagen.suites import load_suite
-    from rewards import load_reward
 
     prompts = load_suite(suite, per_category)
-    judge = load_reward(JUDGES.get(suite, "judge"))
+    judge = JUDGES.get(suite, "judge")
     out.parent.mkdir(parents=True, exist_ok=True)
     config = GenerationConfig(force=True, cfg=cfg)
-    return evaluate(load_model(model), prompts, judge, out, images, config, progress)
+    return evaluate(model, prompts, judge, out, images, config, workers, progress)
 
 
 def choose(weaknesses: Sequence[Weakness], weak: int, prompts: int, candidates: int | None) -> list[Recipe]:
@@ -112,7 +117,7 @@ def run_loop(config: LoopConfig, progress: Progress = lambda stage, done, total:
         write_atomic(times, json.dumps(seconds, indent=2).encode())
 
     began = time.monotonic()
-    size = (config.per_category, config.images, config.cfg)
+    size = (config.per_category, config.images, config.cfg, config.workers)
     before = evaluate_to(
         run / "eval" / "before.jsonl", config.model, config.suite, *size, _named(progress, "eval before")
     )
