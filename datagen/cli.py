@@ -39,6 +39,9 @@ def eval_(
     cfg: Cfg = None,
     workers: Annotated[int, typer.Option(min=0, help="Ray workers; 0 runs in this process")] = 0,
     force: Force = False,
+    trace: Annotated[
+        bool, typer.Option("--trace/--no-trace", help="think first, or draw from the prompt")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Generate images for a suite, judge them, write a results file.
@@ -53,7 +56,7 @@ def eval_(
         raise InputError(f"{path} exists; --force makes it again")
     path.unlink(missing_ok=True)
     with _Progress() as progress:
-        rows = evaluate_to(path, model, suite, per_category, images, cfg, workers, progress)
+        rows = evaluate_to(path, model, suite, per_category, images, cfg, workers, progress, trace)
     _print_weaknesses(find_weaknesses(rows, recipes=recipes_by_weakness()), as_json, f"{path}")
 
 

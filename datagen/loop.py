@@ -58,8 +58,12 @@ def evaluate_to(
     cfg: float | None,
     workers: int,
     progress: Progress,
+    trace: bool = True,
 ) -> list[EvalRow]:
-    """Evaluate ``model`` on ``suite`` into ``out``; an existing result is read instead."""
+    """Evaluate ``model`` on ``suite`` into ``out``; an existing result is read instead.
+
+    ``trace`` False draws from the prompt alone: the other baseline, since thinking can hurt.
+    """
     if out.exists():
         return read_results(out, "geneval")
     from datagen.evaluate import evaluate
@@ -68,7 +72,7 @@ def evaluate_to(
     prompts = load_suite(suite, per_category)
     judge = JUDGES.get(suite, "judge")
     out.parent.mkdir(parents=True, exist_ok=True)
-    config = GenerationConfig(force=True, cfg=cfg)
+    config = GenerationConfig(trace="self" if trace else "none", force=True, cfg=cfg)
     return evaluate(model, prompts, judge, out, images, config, workers, progress)
 
 
