@@ -3,7 +3,8 @@
 A job is a function of plain arguments; an actor keeps its model loaded between jobs. Actors ask for
 half a CPU, because a pool that holds every CPU starves Ray's own tasks in silence. A worker that
 dies is replaced and its job tried again, three times. ``workers=0`` runs in this process, with
-identical results.
+identical results. One thread a process everywhere: it makes results equal, and for a small model on
+a CPU two such processes are twice as fast as two threads.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,9 +29,16 @@ def run_jobs(
     if not jobs:
         return
     if workers == 0:
-        run = make()
-        for job in jobs:
-            yield job, run(job)
+        import torch
+
+        threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # as in every worker: threads split sums, and the last bits with them
+        try:
+            run = make()
+            for job in jobs:
+                yield job, run(job)
+        finally:
+            torch.set_num_threads(threads)
         return
     yield from _run_on_ray(make, jobs, workers, address)
 

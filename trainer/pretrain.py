@@ -25,7 +25,7 @@ import torch
 import torch.distributed as dist
 from PIL import Image
 
-from datagen.models.bagel import BagelModel
+from datagen.models.bagel import BagelModel, load
 from datagen.models.bagel.config import POCKET
 from datagen.models.bagel.model import Bagel
 from datagen.models.bagel.tokenizer import train_tokenizer
@@ -81,6 +81,9 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--init", default="", help="start from this model's weights, as pocket, not from scratch"
+    )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
@@ -88,7 +91,7 @@ def main() -> None:
     if world > 1:
         dist.init_process_group("gloo" if args.device == "cpu" else "nccl")
 
-    model = pocket(args.seed)
+    model = load(args.init) if args.init else pocket(args.seed)
     network = model.network.to(args.device)
     network.train()
     average = copy.deepcopy(network)

@@ -234,8 +234,8 @@ def test_a_torn_manifest_is_refused(tmp_path, small):
 
 def test_two_workers_make_the_same_bytes_as_none(tmp_path, small):
     recipes = [small(prompts=20, k=2)]
-    pipeline.build(tmp_path / "here", recipes, "fake", workers=0)
-    pipeline.build(tmp_path / "ray", recipes, "fake", workers=2)
+    pipeline.build(tmp_path / "here", recipes, "pocket", workers=0)
+    pipeline.build(tmp_path / "ray", recipes, "pocket", workers=2)
     assert digest(tmp_path / "here") == digest(tmp_path / "ray")
 
 
