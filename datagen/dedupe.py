@@ -50,11 +50,13 @@ def near_duplicates(vectors: np.ndarray, order: Sequence[int], threshold: float)
     index.add(np.ascontiguousarray(vectors))
     limits, _, neighbours = index.range_search(np.ascontiguousarray(vectors), threshold)
     gone: dict[int, int] = {}
+    kept: set[int] = set()  # a keeper stays one, also where rounding makes a.b and b.a differ
     for row in order:
         if row in gone:
             continue
+        kept.add(row)
         for other in neighbours[limits[row] : limits[row + 1]].tolist():
-            if other != row and other not in gone:
+            if other not in kept and other not in gone:
                 gone[other] = row
     return gone
 

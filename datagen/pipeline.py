@@ -3,11 +3,14 @@
 Prompts are cheap and written first, then fixed in ``prompts.json``; groups of prompts become shards
 (fixed size, so the number of workers changes nothing) that are rendered and scored in parallel;
 when all shards stand, dedupe and weights run over everything. A run directory remembers its
-settings: resuming with others says what changed and stops.
+settings: resuming with others says what changed and stops. Workers write shards themselves, so on a
+cluster the run directory lies on storage that every node shares.
 """
 
+import hashlib
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,13 +20,22 @@ from datagen.candidates import generate_candidates
 from datagen.dataset import dataset_card, save_dataset, summarise
 from datagen.decontaminate import decontaminate
 from datagen.dedupe import dedupe_images, dedupe_prompts
-from datagen.errors import InputError, ShardError, WorkError
+from datagen.errors import InputError, RecipeError, ShardError, UnknownName, WorkError
 from datagen.llm import load_llm
 from datagen.prompts import distinct_n, write_prompts
 from datagen.recipe import Recipe, parse_recipe
+from datagen.registry import resolve
 from datagen.sample import Sample
 from datagen.scores import check_rewards, score_candidates
-from datagen.shards import from_row, read_shard, to_row, write_atomic, write_shard
+from datagen.shards import (
+    from_row,
+    open_manifest,
+    read_shard,
+    save_manifest,
+    to_row,
+    write_atomic,
+    write_shard,
+)
 from datagen.suites import load_suite
 from datagen.targets import VOCABULARIES
 from datagen.traces import write_traces
@@ -65,8 +77,10 @@ def build(
 ) -> BuildSummary:
     """Build ``run/dataset`` from recipes; run it again to resume.
 
-    Raises ``InputError`` when ``run`` was begun with other settings, ``WorkError`` when nothing is left.
+    Raises ``InputError`` when a name is unknown (before anything is written) or ``run`` was begun with
+    other settings, ``WorkError`` when nothing is left.
     """
+    _check_names(recipes, model)
     settings = {
         "recipes": {r.name: r.model_dump(mode="json") for r in recipes},
         "model": model,
@@ -75,19 +89,19 @@ def build(
     }
     shards = run / "shards"
     shards.mkdir(parents=True, exist_ok=True)
-    manifest = _open_manifest(run, settings, force)
+    manifest = open_manifest(run, settings, force)
     seconds: dict[str, float] = {}
     for recipe in recipes:
         (run / "recipes").mkdir(exist_ok=True)
         (run / "recipes" / f"{recipe.name}.yaml").write_text(recipe.to_yaml())
 
     started = time.monotonic()
-    prompts, reports = _prompts(run, recipes, llm, seed, progress)
+    redone: list[str] = []
+    prompts, reports = _prompts(run, manifest, recipes, llm, seed, redone, progress)
     seconds["prompts"] = time.monotonic() - started
 
     started = time.monotonic()
     jobs = _jobs(recipes, prompts, model, llm, shards)
-    redone = []
     missing = []
     for job in jobs:
         entry = manifest["shards"].get(job.name)
@@ -102,7 +116,7 @@ def build(
     progress("candidates", done, len(jobs))
     for job, digest in run_jobs(lambda: ShardMaker(), missing, workers, ray_address):
         manifest["shards"][job.name] = digest
-        _save_manifest(run, manifest)
+        save_manifest(run, manifest)
         done += 1
         progress("candidates", done, len(jobs))
     seconds["candidates"] = time.monotonic() - started
@@ -119,7 +133,7 @@ def build(
         samples += weigh(dedupe_images(mine, recipe.dedupe.images), recipe)
     seconds["dedupe and weights"] = time.monotonic() - started
     if not any(not s.dropped for s in samples):
-        raise WorkError("no candidate was kept: every one was dropped; see the shards' drop reasons")
+        raise WorkError(f"no candidate was kept: {_why_none(samples, reports)}")
 
     started = time.monotonic()
     save_dataset(samples, run / "dataset", dataset_card(samples, settings))
@@ -134,13 +148,15 @@ def build(
 def preview(recipes: Sequence[Recipe], model: str, llm: str, n: int, seed: int = 0) -> list[Sample]:
     """``n`` prompts of the recipes through every stage up to the weights, nothing written."""
     writer = load_llm(llm)
+    _check_names(recipes, model)
+    maker = ShardMaker()
     samples: list[Sample] = []
     for i, recipe in enumerate(recipes):
         share = n // len(recipes) + (i < n % len(recipes))
         if share:
             written = write_prompts(recipe, VOCABULARIES["scenes"], writer, share, seed).samples
             job = Job("preview", recipe.name, recipe.model_dump(mode="json"), written, model, llm, "")
-            samples += weigh(ShardMaker().samples(job), recipe)
+            samples += weigh(maker.samples(job), recipe)
     return samples
 
 
@@ -186,14 +202,56 @@ class ShardMaker:
         return write_shard(Path(job.folder) / job.name, self.samples(job))
 
 
+def _check_names(recipes: Sequence[Recipe], model: str) -> None:
+    """Refuse what can be refused without loading anything: a typo must not leave a run directory."""
+    from datagen.models import MODELS
+    from rewards import REWARDS
+
+    if twice := [name for name, n in Counter(r.name for r in recipes).items() if n > 1]:
+        raise InputError(f"recipe {twice[0]!r} is given twice; a run holds one recipe of a name")
+    if model not in MODELS and ":" not in model and not Path(model).is_dir():
+        raise UnknownName("model", model, MODELS)
+    for recipe in recipes:
+        for name in recipe.reward_names:
+            try:
+                resolve("reward", name, REWARDS)
+            except InputError as error:
+                raise RecipeError(f"recipe {recipe.name!r}: rewards: {error}") from error
+
+
+def _why_none(samples: Sequence[Sample], reports: dict[str, dict]) -> str:
+    """One line that says what took every candidate, or that there was no prompt to begin with."""
+    if not samples:
+        causes = "; ".join(f"{k}: {r['rejected'] | r['contaminated']}" for k, r in reports.items())
+        return f"no prompt was left to render ({causes})"
+    counts = Counter(s.dropped.split(" of ")[0] for s in samples)
+    first = next(
+        (f" (first: {c.name}: {c.reason})" for s in samples for c in s.scores if c.value is None), ""
+    )
+    return f"every one was dropped: {', '.join(f'{n} {reason}' for reason, n in counts.items())}{first}"
+
+
 def _prompts(
-    run: Path, recipes: Sequence[Recipe], llm: str, seed: int, progress: Progress
+    run: Path,
+    manifest: dict[str, Any],
+    recipes: Sequence[Recipe],
+    llm: str,
+    seed: int,
+    redone: list[str],
+    progress: Progress,
 ) -> tuple[dict[str, list[Sample]], dict[str, dict]]:
-    """Written once and kept: an LLM may not repeat itself, a resumed build must."""
+    """Written once and kept: an LLM may not repeat itself, a resumed build must.
+
+    The manifest holds their checksum. Prompts that are not those are written anew and named in
+    ``redone``; if other ones come out, the shards rendered from the old ones are not used either.
+    """
     path = run / "prompts.json"
-    if path.exists():
-        saved = json.loads(path.read_text())
+    data = path.read_bytes() if path.exists() else b""
+    if hashlib.sha256(data).hexdigest() == manifest.get("prompts"):
+        saved = json.loads(data)
         return {k: [from_row(r) for r in rows] for k, rows in saved["prompts"].items()}, saved["reports"]
+    if "prompts" in manifest:
+        redone.append(f"{path}: torn, changed or missing (checksum differs)")
     writer = load_llm(llm)
     evaluation = load_suite("scenes")
     prompts: dict[str, list[Sample]] = {}
@@ -217,7 +275,13 @@ def _prompts(
         }
     progress("prompts", len(recipes), len(recipes))
     row = {"prompts": {k: [to_row(s) for s in v] for k, v in prompts.items()}, "reports": reports}
-    write_atomic(path, json.dumps(row).encode())
+    data = json.dumps(row).encode()
+    write_atomic(path, data)
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != manifest.get("prompts"):
+        manifest["shards"].clear()
+    manifest["prompts"] = digest
+    save_manifest(run, manifest)
     return prompts, reports
 
 
@@ -237,44 +301,3 @@ def _jobs(
         for recipe in recipes
         for start in range(0, len(prompts[recipe.name]), GROUPS_PER_SHARD)
     ]
-
-
-def _open_manifest(run: Path, settings: dict[str, Any], force: bool) -> dict[str, Any]:
-    path = run / "manifest.json"
-    if path.exists() and force:
-        (run / "prompts.json").unlink(missing_ok=True)
-        for shard in (run / "shards").glob("*.parquet"):
-            shard.unlink()
-        path.unlink()
-    if not path.exists():
-        manifest: dict[str, Any] = {"settings": settings, "shards": {}}
-        _save_manifest(run, manifest)
-        return manifest
-    try:
-        manifest = json.loads(path.read_text())
-        before = manifest["settings"]
-        if not isinstance(manifest["shards"], dict):
-            raise TypeError("shards is not a mapping")
-    except (ValueError, KeyError, TypeError) as error:
-        raise ShardError(f"{path}: torn or changed; --force begins again ({error})") from error
-    if changed := _changes(before, settings):
-        raise InputError(f"{run} was begun with other settings: {changed}; use --force or another --run")
-    return manifest
-
-
-def _changes(before: Any, now: Any, at: str = "") -> str:
-    """The first few differing settings as ``path: old -> new``."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        found = [
-            _changes(before.get(k), now.get(k), f"{at}.{k}" if at else k) for k in sorted({*before, *now})
-        ]
-        return "; ".join([f for f in found if f][:3])
-    return "" if before == now else f"{at}: {_short(before)} -> {_short(now)}"
-
-
-def _short(value: Any) -> str:
-    return "none" if value is None else "{...}" if isinstance(value, dict) else str(value)
-
-
-def _save_manifest(run: Path, manifest: dict[str, Any]) -> None:
-    write_atomic(run / "manifest.json", (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())

@@ -24,10 +24,15 @@ RELATION_PHRASES = {
     "above": ("above",),
     "below": ("below",),
 }
-MAX_WORDS = 30
+MAX_WORDS = 25
+# Words that change what is asked for: place, negation, number, size, shape.
 _STRAY = {
-    "left", "right", "above", "below", "under", "beneath", "over", "underneath", "no", "not", "without", "except",
-    "none", "another", "both", "several", "many", "few", "pair", "dozen", "multiple", "other", "others",
+    "left", "right", "above", "below", "under", "beneath", "over", "underneath", "top", "middle", "bottom",
+    "center", "centre", "corner", "side", "beside", "behind", "inside", "outside", "between", "around",
+    "near", "next", "front", "no", "not", "without", "except", "none", "never", "neither", "nor", "zero",
+    "another", "both", "several", "many", "few", "pair", "pairs", "dozen", "dozens", "multiple", "other",
+    "others", "each", "every", "more", "extra", "eleven", "twelve", "twenty", "hundred", "single", "double",
+    "triple", "twice", "half", "big", "tiny", "huge", "giant", "little", "shaped",
 }  # fmt: skip
 
 
@@ -62,7 +67,7 @@ def parse_prompt(text: str, vocabulary: Vocabulary) -> tuple[tuple[Clause, ...] 
     At most one relation, between two clauses; it is attached to the later clause in the order of a
     ``Target`` (the one it is relative to comes first).
     """
-    lowered = re.sub(r"[^\w\s']", " ", text.lower())
+    lowered = re.sub(r"'s?\b|[^\w\s']", " ", text.lower().replace("’", "'"))  # a star's light names a star
     words = lowered.split()
     if len(words) > MAX_WORDS:
         return None, "too long"

@@ -16,7 +16,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Targets(_Strict):
@@ -94,6 +94,20 @@ class Recipe(_Strict):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a field given twice; YAML itself would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    problem = f"field {key.value!r} is given twice"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
 def list_recipes() -> dict[str, Path]:
     """The recipes that ship, by name."""
     folder = Path(str(files("recipes")))
@@ -111,7 +125,7 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     if text not in known and path.suffix not in (".yaml", ".yml") and not path.is_file():
         raise UnknownName("recipe", text, known)
     try:
-        row = yaml.safe_load(path.read_text(encoding="utf-8"))
+        row = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise RecipeError(f"{path}: cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -119,7 +133,10 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         where = f":{mark.line + 1}" if mark else ""
-        raise RecipeError(f"{path}{where}: not valid YAML: {getattr(error, 'problem', error)}") from error
+        problem = " ".join(str(getattr(error, "problem", error)).split())
+        raise RecipeError(f"{path}{where}: not valid YAML: {problem}") from error
+    except RecursionError as error:
+        raise RecipeError(f"{path}: not valid YAML: nested too deeply") from error
     if not isinstance(row, dict):
         raise RecipeError(f"{path}: a recipe is a mapping with the fields {_fields(Recipe)}")
     return parse_recipe(row, str(path))

@@ -1,7 +1,9 @@
 """Run the rewards over candidates and combine them, one reward for each modality.
 
 A judge that could not judge leaves None, and a sample without its image reward is dropped as
-``unscored``: never 0. A value that is not finite stops the build, naming the sample.
+``unscored``: never 0. So does a judge that crashed: its batch is judged again one by one, and what
+still crashes is None with the cause as reason. A value that is not finite stops the build, naming the
+sample.
 """
 
 import math
@@ -9,9 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from datagen.errors import InputError, RewardError
+from datagen.errors import DatagenError, InputError, RewardError
 from datagen.recipe import Recipe
-from datagen.sample import Sample
+from datagen.sample import Sample, Score
 
 if TYPE_CHECKING:
     from rewards.base import RewardFunction
@@ -30,13 +32,13 @@ def score_candidates(
     """Every reward of the recipe on every sample; sets ``scores``, ``reward`` and maybe ``dropped``."""
     columns = {}
     for name in recipe.reward_names:
-        scores = rewards[name].score(samples)
+        scores = _judge(rewards[name], samples)
         if len(scores) != len(samples):
             raise RewardError(f"reward {name!r} returned {len(scores)} scores for {len(samples)} samples")
         for sample, score in zip(samples, scores, strict=True):
             if score.value is not None and not math.isfinite(score.value):
                 raise RewardError(f"reward {name!r} gave {score.value} for sample {sample.id}")
-        columns[name] = scores
+        columns[name] = [replace(s, name=name) for s in scores]  # the recipe's name for it
     done = []
     for i, sample in enumerate(samples):
         scored = replace(sample, scores=tuple(columns[name][i] for name in recipe.reward_names))
@@ -44,6 +46,18 @@ def score_candidates(
         unscored = reward is None and not scored.dropped
         done.append(replace(scored, reward=reward, dropped="unscored" if unscored else scored.dropped))
     return done
+
+
+def _judge(reward: "RewardFunction", samples: Sequence[Sample]) -> list[Score]:
+    try:
+        return reward.score(samples)
+    except DatagenError:
+        raise
+    except Exception as error:  # any judge may fail in any way on any picture; the cause is kept
+        if len(samples) == 1:
+            why = " ".join(str(error).split())[:200]
+            return [Score(reward.name, None, f"crashed: {type(error).__name__}: {why}")]
+        return [score for sample in samples for score in _judge(reward, [sample])]
 
 
 def combine(sample: Sample, weights: Mapping[str, float]) -> float | None:

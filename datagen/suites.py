@@ -1,4 +1,4 @@
-"""Suites: the prompts a model is evaluated on. Held-out targets, in wording no build uses.
+"""Suites: the prompts a model is evaluated on. Held-out targets, in wording the template writer never uses.
 
 ``scenes`` mirrors GenEval's six tags on the pocket model's world.
 """

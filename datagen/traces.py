@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from datagen.errors import InputError
 from datagen.llm.base import LLM, WriteRequest
 from datagen.sample import Sample, content_seed
-from datagen.scenes.layout import format_layout, layout_for
+from datagen.scenes.layout import format_layout, layout_for, layout_satisfies, parse_layout
 
 
 def write_traces(samples: Sequence[Sample], source: str, llm: LLM) -> list[str]:
-    """One trace a prompt. Raises ``InputError`` for a source that is not ``llm`` or ``template``."""
+    """One trace a prompt. Raises ``InputError`` for a source that is not ``llm`` or ``template``.
+
+    What an LLM wrote is kept only if it is a layout that satisfies the target; a trace with words
+    around the layout would be judged wrong whatever it says, so the drawn layout stands in.
+    """
     seeds = [content_seed("trace", s.recipe, s.prompt) for s in samples]
     layouts = [
         format_layout(layout_for(s.target, random.Random(seed)))
@@ -27,4 +31,12 @@ def write_traces(samples: Sequence[Sample], source: str, llm: LLM) -> list[str]:
         WriteRequest(layout, f"Write a short plan for the picture {s.prompt!r}.", (), seed)
         for s, layout, seed in zip(samples, layouts, seeds, strict=True)
     ]
-    return [text or layout for text, layout in zip(llm.write(requests), layouts, strict=True)]
+    written = [text.strip().rstrip(".").lower() for text in llm.write(requests)]
+    return [
+        text if _holds(text, s) else layout for text, s, layout in zip(written, samples, layouts, strict=True)
+    ]
+
+
+def _holds(trace: str, sample: Sample) -> bool:
+    placed = parse_layout(trace)
+    return placed is not None and layout_satisfies(placed, sample.target)[0]

@@ -1,6 +1,13 @@
-"""What training adds to a model's state: averaged weights, and adapters that are merged on saving."""
+"""What training keeps beside a model's weights: averages, adapters, and where to go on.
 
+Left out: the optimizer, the schedule and the random states, which are in Trainer's own checkpoints.
+"""
+
+import json
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -29,7 +36,10 @@ class Average:
             p.copy_(s)
 
     def save(self, path: Path) -> None:
-        torch.save({"steps": self.steps, "shadow": self.shadow}, path)
+        """Whole or not at all: ``last_checkpoint`` takes the file as proof of a finished checkpoint."""
+        partial = path.with_suffix(".partial")
+        torch.save({"steps": self.steps, "shadow": self.shadow}, partial)
+        os.replace(partial, path)
 
     def load(self, path: Path) -> None:
         saved = torch.load(path, weights_only=True)
@@ -58,3 +68,47 @@ def merge_lora(module: nn.Module) -> None:
             layer.merge()
             parent = module.get_submodule(name.rsplit(".", 1)[0])
             setattr(parent, name.rsplit(".", 1)[1], layer.get_base_layer())
+
+
+def begin(state: Path, settings: dict[str, Any]) -> None:
+    """Start afresh in ``state``. Another run's checkpoints must go: a later resume would take them up."""
+    state.mkdir(parents=True, exist_ok=True)
+    for old in state.glob("checkpoint-*"):
+        shutil.rmtree(old)
+    (state / "settings.json").write_text(json.dumps(settings, indent=2) + "\n")
+
+
+def last_checkpoint(state: Path, settings: dict[str, Any]) -> Path:
+    """The newest whole checkpoint.
+
+    Raises ``InputError`` when there is none, or when it was begun with other settings or data.
+    """
+    done = [p for p in state.glob("checkpoint-*") if (p / "average.pt").is_file()]
+    if not done:
+        raise InputError(f"{state}: no checkpoint to resume from; run without --resume")
+    try:
+        before = json.loads((state / "settings.json").read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{state / 'settings.json'}: cannot be read, so cannot resume: {error}") from error
+    now = json.loads(json.dumps(settings))
+    if changed := [f"{k}: {before.get(k)} -> {v}" for k, v in now.items() if before.get(k) != v]:
+        raise InputError(f"{state} was begun with other settings: {'; '.join(changed)}; run without --resume")
+    return max(done, key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.rsplit("-", 1)[1])
+
+
+def trim_log(log: Path, step: int) -> None:
+    """Forget what was logged after ``step``: it will be logged again."""
+    lines = log.read_text().splitlines() if log.exists() else []
+    kept: list[str] = []
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:  # torn by a kill; nothing after it was written
+            break
+        if row["step"] <= step:
+            kept.append(line + "\n")
+    log.write_text("".join(kept))

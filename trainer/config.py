@@ -1,5 +1,6 @@
 """How to train. The defaults are what worked on the pocket model; see ``benchmarks/modalities.py``."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -45,6 +46,24 @@ class TrainConfig:
         if unknown := set(self.weight) - set(MODALITIES):
             valid = "text,image / text / image / none"
             raise InputError(f"--weight: unknown modality {sorted(unknown)[0]!r}; valid: {valid}")
+        least = {
+            "batch_size": 1,
+            "accumulate": 1,
+            "save_steps": 1,
+            "lora": 0,
+            "warmup": 0,
+            "max_grad_norm": 0,
+        }
+        least |= dict.fromkeys(("text_lr", "image_lr", "text_scale", "image_scale", "reference_penalty"), 0)
+        for name, low in least.items():
+            if not low <= getattr(self, name) < math.inf:
+                raise InputError(f"{name} is {getattr(self, name)}; valid: a number >= {low}")
+        if self.steps is not None and self.steps < 1:
+            raise InputError(f"steps is {self.steps}; valid: a whole number >= 1, or none to use epochs")
+        if not 0 < self.epochs < math.inf:
+            raise InputError(f"epochs is {self.epochs}; valid: a number > 0")
+        if not 0 <= self.ema < 1:
+            raise InputError(f"ema is {self.ema}; valid: 0 (off) to below 1")
 
 
 def parse_weight(text: str) -> tuple[Modality, ...]:

@@ -1,8 +1,16 @@
-"""The reward-weighted loss: lambda_text * mean(w_text * CE) + lambda_image * mean(w_image * flow)."""
+"""The reward-weighted loss: lambda_text * mean(w_text * CE) + lambda_image * mean(w_image * flow).
 
-from torch import Tensor
+``Policy`` gives its per-sample terms, and the drift from the untrained model that a penalty weighs.
+"""
 
-from datagen.models.base import UnifiedBatch, UnifiedLoss
+import copy
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from datagen.errors import InputError
+from datagen.models.base import UnifiedBatch, UnifiedLoss, UnifiedModel
 
 
 def weighted_loss(out: UnifiedLoss, batch: UnifiedBatch, text_scale: float, image_scale: float) -> Tensor:
@@ -14,3 +22,34 @@ def weighted_loss(out: UnifiedLoss, batch: UnifiedBatch, text_scale: float, imag
     if bool((text < 0).any()) or bool((image < 0).any()):
         raise ValueError("weights must be >= 0")
     return text_scale * (text * out.text).mean() + image_scale * (image * out.image).mean()
+
+
+class Policy(nn.Module):
+    """The unified model as one callable module, so that Trainer can wrap it."""
+
+    _keys_to_ignore_on_save = None  # Trainer asks when a checkpoint lacks weights: the frozen ones
+
+    def __init__(self, model: UnifiedModel, penalty: float) -> None:
+        super().__init__()
+        self.module = model.module
+        self.model = [model]  # in a list, not a submodule: a model may itself be an nn.Module
+        self.reference: Any = None
+        if penalty:
+            if not hasattr(model.module, "predict"):
+                raise InputError(f"model {model.name!r} has no velocities to hold to a reference")
+            self.reference = [copy.deepcopy(model.module).eval().requires_grad_(False)]  # not a submodule
+
+    def forward(self, batch: UnifiedBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """Per-sample text and image losses [B], and the drift from the reference []."""
+        if self.reference is None:
+            out = self.model[0].losses(batch)
+            return out.text, out.image, out.text.new_zeros(())
+        network: Any = self.module
+        device = batch.input_ids.device
+        seed = int(torch.randint(2**31, ()))
+        velocity, target, logits = network.predict(batch, torch.Generator(device).manual_seed(seed))
+        with torch.no_grad():
+            anchor, _, _ = self.reference[0].predict(batch, torch.Generator(device).manual_seed(seed))
+        out = network.reduce(batch, velocity, target, logits)
+        drift = ((velocity - anchor).pow(2).mean((1, 2)) * batch.image_mask).mean()
+        return out.text, out.image, drift

@@ -4,7 +4,6 @@ Trainer brings the loop, resume, mixed precision and accumulation; here are the 
 two experts' learning rates, the average and the log. Nothing here knows a reward or a recipe.
 """
 
-import copy
 import json
 import time
 from dataclasses import asdict, dataclass
@@ -18,22 +17,27 @@ from transformers import TrainerCallback, TrainingArguments
 
 from datagen.errors import InputError, TrainingError
 from datagen.models import load_model
-from datagen.models.base import UnifiedBatch, UnifiedModel
-from trainer.checkpoint import Average, add_lora, merge_lora
-from trainer.config import TrainConfig
-from trainer.data import load_examples, to_example
-from trainer.loss import weighted_loss
+from datagen.models.base import UnifiedBatch, UnifiedLoss
+from datagen.weights import ess
+from trainer.checkpoint import Average, add_lora, begin, last_checkpoint, merge_lora, step_of, trim_log
+from trainer.config import MODALITIES, TrainConfig
+from trainer.data import applied_weights, fingerprint, load_examples, to_example
+from trainer.loss import Policy, weighted_loss
 
 GENERATION = ("moe_gen", "vae2llm", "llm2vae", "time_embedder", "latent_pos_embed")
 
 
 @dataclass(frozen=True)
 class TrainSummary:
-    """What training did. Losses are weighted means of the first and last logged steps."""
+    """What training did, on ``samples`` of the dataset's ``total`` kept rows.
+
+    Losses are weighted means of the first and last logged steps; ESS is of the weights as applied.
+    """
 
     steps: int
     seconds: float
     samples: int
+    total: int
     text_ess: float
     image_ess: float
     first: dict[str, float]
@@ -41,36 +45,11 @@ class TrainSummary:
     path: Path
 
 
-class Policy(nn.Module):
-    """The unified model as one callable module, so that Trainer can wrap it."""
-
-    def __init__(self, model: UnifiedModel, penalty: float) -> None:
-        super().__init__()
-        self.model, self.module, self.penalty = model, model.module, penalty
-        self.reference: Any = None
-        if penalty:
-            if not hasattr(model.module, "predict"):
-                raise InputError(f"model {model.name!r} has no velocities to hold to a reference")
-            self.reference = [copy.deepcopy(model.module).eval().requires_grad_(False)]  # not a submodule
-
-    def forward(self, batch: UnifiedBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Per-sample text and image losses [B], and the drift from the reference []."""
-        if self.reference is None:
-            out = self.model.losses(batch)
-            return out.text, out.image, out.text.new_zeros(())
-        network: Any = self.module
-        device = batch.input_ids.device
-        seed = int(torch.randint(2**31, ()))
-        velocity, target, logits = network.predict(batch, torch.Generator(device).manual_seed(seed))
-        with torch.no_grad():
-            anchor, _, _ = self.reference[0].predict(batch, torch.Generator(device).manual_seed(seed))
-        out = network.reduce(batch, velocity, target, logits)
-        drift = ((velocity - anchor).pow(2).mean((1, 2)) * batch.image_mask).mean()
-        return out.text, out.image, drift
-
-
 class RewardWeightedTrainer(transformers.Trainer):
-    """``transformers.Trainer`` with the weighted loss and a learning rate for each expert."""
+    """``transformers.Trainer`` with the weighted loss and a learning rate for each expert.
+
+    Its checkpoints hold what trains, not what is frozen: the rest is loaded from the model anyway.
+    """
 
     def __init__(self, config: TrainConfig, log: Path, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -87,19 +66,37 @@ class RewardWeightedTrainer(transformers.Trainer):
                 if p.requires_grad:
                     groups["generation" if any(g in name for g in GENERATION) else "text"].append(p)
             self.optimizer = torch.optim.AdamW(
-                [{"params": groups[n], "lr": rate} for n, rate in rates.items()],
+                [{"params": groups[n], "lr": rate, "name": n} for n, rate in rates.items() if groups[n]],
                 betas=(0.9, 0.98),
                 weight_decay=0.0,
             )
         return self.optimizer
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        loss = super().training_step(*args, **kwargs)
+        if self.accelerator.sync_gradients:  # all of the batch is in .grad, and not clipped yet
+            for group in self.optimizer.param_groups:
+                grads = [p.grad for p in group["params"] if p.grad is not None]
+                self.note(f"grad_norm_{group['name']}", float(nn.utils.get_total_norm(grads)))
+        return loss
+
+    def note(self, name: str, value: float) -> None:
+        """Average ``value`` into the next line of the log."""
+        self.sums.setdefault(name, []).append(value)
+
+    def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        if state_dict is None:
+            names = dict(self.model.named_parameters(remove_duplicate=False))
+            kept = {k: v for k, v in self.model.state_dict().items() if k not in names}  # buffers
+            kept |= {k: p.detach() for k, p in self.model.named_parameters() if p.requires_grad}
+            state_dict = {k: v.contiguous() for k, v in kept.items()}
+        super()._save(output_dir, state_dict)
 
     def compute_loss(
         self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         batch = UnifiedBatch(**inputs)
         text, image, drift = model(batch)
-        from datagen.models.base import UnifiedLoss
-
         out = UnifiedLoss(text.new_zeros(()), text, image)
         loss = weighted_loss(out, batch, self.config.text_scale, self.config.image_scale)
         loss = loss + self.config.reference_penalty * drift
@@ -110,12 +107,13 @@ class RewardWeightedTrainer(transformers.Trainer):
             total = float(weight.sum())
             if total:
                 mean = float((weight * value).detach().sum()) / total
-                self.sums.setdefault(f"loss_{name}", []).append(mean)
+                self.note(f"loss_{name}", mean)
+                self.note(f"ess_{name}", ess(weight.tolist()))
         if self.config.reference_penalty:
-            self.sums.setdefault("drift", []).append(float(drift.detach()))
+            self.note("drift", float(drift.detach()))
         if not torch.isfinite(loss):
             raise TrainingError(
-                f"the loss is {float(loss)} at step {self.state.global_step}; lower the rates"
+                f"the loss is {float(loss.detach())} at step {self.state.global_step}; lower the rates"
             )
         return (loss, None) if return_outputs else loss
 
@@ -148,24 +146,26 @@ def train(config: TrainConfig, progress: Any = lambda stage, done, total: None) 
     Raises ``TrainingError`` when the data teach nothing or the loss is not finite, ``InputError`` when
     the data cannot be read or there is nothing to resume.
     """
-    from datagen.weights import ess
-
     transformers.utils.logging.set_verbosity_error()
-    rows = load_examples(config.data, config.weight)
+    rows, total = load_examples(config.data, config.weight)
+    settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
+    fixed = {k: v for k, v in settings.items() if k not in ("data", "out", "resume", "save_steps")}
+    fixed["data"] = fingerprint(rows)
     torch.manual_seed(config.seed)
     model = load_model(config.model, "cuda" if torch.cuda.is_available() else "cpu")
     if config.lora:
         add_lora(model.module, config.lora)
     policy = Policy(model, config.reference_penalty)
     state = config.out / "trainer"
-    state.mkdir(parents=True, exist_ok=True)
     log = config.out / "log.jsonl"
-    last = _last_checkpoint(state) if config.resume else None
-    if last is None:
-        log.unlink(missing_ok=True)
+    last = last_checkpoint(state, fixed) if config.resume else None
     average = Average(model.module, config.ema)
-    if last is not None:
+    if last is None:
+        begin(state, fixed)
+        log.unlink(missing_ok=True)
+    else:
         average.load(last / "average.pt")
+        trim_log(log, step_of(last))
     arguments = TrainingArguments(
         output_dir=str(state),
         per_device_train_batch_size=config.batch_size,
@@ -189,6 +189,9 @@ def train(config: TrainConfig, progress: Any = lambda stage, done, total: None) 
         save_total_limit=2,
         eval_strategy="no",
     )
+    # Trainer would wrap the policy in DataParallel, which cannot scatter a UnifiedBatch. Several
+    # devices are for a launcher (torchrun, accelerate): one process each.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
 
     def collate(part: list[dict[str, Any]]) -> dict[str, Tensor]:
         return vars(model.collate([to_example(row, config.weight) for row in part]))
@@ -207,6 +210,8 @@ def train(config: TrainConfig, progress: Any = lambda stage, done, total: None) 
     try:
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     except OSError as error:
+        if error.errno is None:  # PIL's own; the disk's have a number
+            raise InputError(f"{config.data}: a picture cannot be decoded: {error}") from error
         raise TrainingError(f"{state}: {error.strerror}; free space and run again with --resume") from error
     if config.ema:
         average.apply()
@@ -216,22 +221,14 @@ def train(config: TrainConfig, progress: Any = lambda stage, done, total: None) 
     model.save(str(config.out))
     logged = [json.loads(line) for line in log.read_text().splitlines()]
     losses = [row for row in logged if "loss_text" in row or "loss_image" in row]
-    settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
     (config.out / "training.json").write_text(json.dumps(settings, indent=2) + "\n")
     return TrainSummary(
         steps=trainer.state.global_step,
         seconds=time.monotonic() - started,
         samples=len(rows),
-        text_ess=ess(rows["text_weight"]),
-        image_ess=ess(rows["image_weight"]),
+        total=total,
+        **{f"{m}_ess": ess(applied_weights(rows, m, config.weight)) for m in MODALITIES},
         first=losses[0] if losses else {},
         last=losses[-1] if losses else {},
         path=config.out,
     )
-
-
-def _last_checkpoint(state: Path) -> Path:
-    done = [p for p in state.glob("checkpoint-*") if (p / "average.pt").is_file()]
-    if not done:
-        raise InputError(f"{state}: no checkpoint to resume from; run without --resume")
-    return max(done, key=lambda p: int(p.name.rsplit("-", 1)[1]))

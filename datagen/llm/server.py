@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from datagen.errors import InputError, WorkError
 from datagen.llm.base import WriteRequest
@@ -20,6 +20,8 @@ MAX_TOKENS = 120
 
 class Written(BaseModel):
     """What the model must answer."""
+
+    model_config = ConfigDict(extra="forbid")  # strict mode of hosted servers demands it in the schema
 
     prompt: str
 

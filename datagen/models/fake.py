@@ -1,7 +1,7 @@
 """A model that costs nothing: for tests of the journey, and for measuring orchestration alone.
 
 It parses the prompt, lays it out and draws it at once; by its seed a third of its pictures are
-wrong. Its "network" is two numbers, so that the trainer has something to move.
+wrong. It opens its image itself, unless it is asked to draw without a trace. Its "network" is two numbers, so that the trainer has something to move.
 """
 
 import random
@@ -10,14 +10,19 @@ from pathlib import Path
 
 import torch
 from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from datagen.errors import ModelError
 from datagen.models.base import Example, GenerationConfig, UnifiedBatch, UnifiedLoss, UnifiedSample
 from datagen.prompts import parse_prompt
 from datagen.sample import Clause, Target
 from datagen.scenes.draw import draw_layout
 from datagen.scenes.layout import format_layout, layout_for, parse_layout
 from datagen.targets import VOCABULARIES
+
+WEIGHTS = "fake.safetensors"
 
 
 class FakeModel:
@@ -40,15 +45,18 @@ class FakeModel:
         traces: Sequence[str] | None = None,
     ) -> list[UnifiedSample]:
         given = traces if traces is not None else [None] * len(prompts)
-        return [self._one(p, s, t) for p, s, t in zip(prompts, seeds, given, strict=True)]
+        thinks = config.trace != "none"
+        return [self._one(p, s, t, thinks) for p, s, t in zip(prompts, seeds, given, strict=True)]
 
-    def _one(self, prompt: str, seed: int, trace: str | None) -> UnifiedSample:
+    def _one(self, prompt: str, seed: int, trace: str | None, thinks: bool) -> UnifiedSample:
         rng = random.Random(f"{prompt}/{seed}")
         clauses, _ = parse_prompt(prompt, VOCABULARIES["scenes"])
         if clauses is None or rng.random() < 1 / 3:
             clauses = (Clause(rng.choice(tuple(VOCABULARIES["scenes"].classes))),)
         placed = parse_layout(trace) if trace else layout_for(Target("fake", clauses), rng)
         image = Image.fromarray(draw_layout(placed or [], rng))
+        if not thinks:
+            return UnifiedSample(prompt, "", torch.zeros(0), image, None, "forced")
         said = trace if trace is not None else format_layout(placed or [])
         return UnifiedSample(prompt, said, torch.zeros(0), image, None, "model")
 
@@ -78,9 +86,17 @@ class FakeModel:
 
     def save(self, folder: str) -> None:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        torch.save(self.network.state_dict(), Path(folder) / "fake.pt")
+        save_file(self.network.state_dict(), Path(folder) / WEIGHTS)
         (Path(folder) / "config.json").write_text('{"model_type": "fake"}\n')
 
 
 def load(name: str, device: str = "cpu") -> FakeModel:
-    return FakeModel()
+    """A new model, or the one saved in the folder ``name``. Raises ``ModelError`` if that is damaged."""
+    model = FakeModel()
+    path = Path(name) / WEIGHTS
+    if path.parent.is_dir() and name != FakeModel.name:
+        try:
+            model.network.load_state_dict(load_file(path))
+        except (OSError, SafetensorError, RuntimeError) as error:
+            raise ModelError(f"{path}: missing or damaged: {str(error).splitlines()[0]}") from error
+    return model

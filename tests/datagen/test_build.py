@@ -12,7 +12,7 @@ from datagen import pipeline
 from datagen.candidates import generate_candidates
 from datagen.dataset import load_weighted, to_dataset
 from datagen.dedupe import dedupe_images, dedupe_prompts, near_duplicates
-from datagen.errors import InputError, RewardError, ShardError, WorkError
+from datagen.errors import InputError, RecipeError, RewardError, ShardError, UnknownName, WorkError
 from datagen.models.fake import FakeModel
 from datagen.recipe import Weights
 from datagen.sample import Clause, Sample, Score, Target
@@ -58,6 +58,30 @@ def test_a_value_that_is_not_finite_stops_and_names_the_sample(small, value):
     rewards = {"scenes": Fixed("scenes", [value]), "trace": Fixed("trace", [1.0])}
     with pytest.raises(RewardError, match="abc"):
         score_candidates([dataclasses.replace(PROMPTS[0], id="abc")], rewards, small())
+
+
+class Crashing:
+    name, heldout = "their own name", False
+
+    def score(self, samples):
+        if any(s.id == "bad" for s in samples):
+            raise RuntimeError("out of\nmemory")
+        return [Score(self.name, 1.0) for _ in samples]
+
+
+def test_a_judge_that_crashes_on_one_sample_leaves_none_for_that_one_only(small):
+    rewards = {"scenes": Crashing(), "trace": Fixed("trace", [1.0, 1.0, 1.0])}
+    samples = [dataclasses.replace(PROMPTS[0], id=i) for i in ("a", "bad", "c")]
+    scored = score_candidates(samples, rewards, small())
+    assert [s.reward for s in scored] == [1.0, None, 1.0]
+    assert [s.dropped for s in scored] == ["", "unscored", ""]
+    assert scored[1].scores[0].reason == "crashed: RuntimeError: out of memory"
+
+
+def test_a_score_is_filed_under_the_name_the_recipe_uses(small):
+    rewards = {"scenes": Crashing(), "trace": Fixed("trace", [1.0])}
+    (scored,) = score_candidates(PROMPTS[:1], rewards, small())
+    assert scored.score("scenes") == 1.0
 
 
 def test_a_held_out_judge_may_not_weigh(small):
@@ -127,6 +151,13 @@ def test_pictures_of_different_targets_are_not_compared(small):
 def test_near_duplicates_keep_the_first_in_order():
     v = np.eye(3, dtype=np.float32)[[0, 0, 1]]
     assert near_duplicates(v, [1, 0, 2], 0.9) == {0: 1}
+
+
+def test_a_keeper_is_never_dropped_by_a_later_one():
+    v = np.array([[1, 0], [0.8, 0.6], [0.28, 0.96]], dtype=np.float32)
+    gone = near_duplicates(v, [1, 2, 0], 0.7)
+    assert gone == {0: 1, 2: 1}
+    assert not set(gone) & set(gone.values())
 
 
 def test_prompts_that_differ_by_a_full_stop_are_one():
@@ -265,3 +296,87 @@ def test_the_manifest_lists_every_shard_with_its_checksum(tmp_path, small):
 def test_traces_may_come_from_elsewhere(tmp_path, small, source):
     pipeline.build(tmp_path, [small(k=2, trace=source, prompts=4)], "fake")
     assert set(load_weighted(tmp_path / "dataset")["trace_source"]) == {source}
+
+
+def test_a_mistyped_model_leaves_no_run_directory(tmp_path, small):
+    with pytest.raises(UnknownName, match="did you mean 'pocket'"):
+        pipeline.build(tmp_path / "run", [small()], "pockett")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_mistyped_reward_names_recipe_and_choices(tmp_path, small):
+    row = small().model_dump() | {"rewards": {"image": {"scnes": 1.0}}}
+    with pytest.raises(RecipeError, match=r"'counting': rewards: unknown reward 'scnes'.*valid: .*scenes"):
+        pipeline.build(tmp_path / "run", [type(small()).model_validate(row)], "fake")
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_recipe_given_twice_is_refused(tmp_path, small):
+    with pytest.raises(InputError, match="given twice"):
+        pipeline.build(tmp_path, [small(), small()], "fake")
+
+
+def test_settings_may_change_until_a_shard_stands(tmp_path, small, monkeypatch):
+    def broken(self, job):
+        raise WorkError("no")
+
+    with monkeypatch.context() as patch, pytest.raises(WorkError):
+        patch.setattr(pipeline.ShardMaker, "__call__", broken)
+        pipeline.build(tmp_path, [small(k=2)], "fake")
+    assert pipeline.build(tmp_path, [small(k=3)], "fake").candidates == 18
+
+
+@pytest.mark.parametrize("damage", ["torn", "changed", "missing"])
+def test_damaged_prompts_are_named_and_written_again(tmp_path, small, damage):
+    recipes = [small(prompts=10, k=2)]
+    pipeline.build(tmp_path, recipes, "fake")
+    before, path = digest(tmp_path), tmp_path / "prompts.json"
+    text = path.read_text()
+    path.unlink()
+    if damage != "missing":
+        path.write_text(text[:50] if damage == "torn" else text.replace("two", "three"))
+    done = pipeline.build(tmp_path, recipes, "fake")
+    assert ["prompts.json" in line for line in done.redone] == [True]
+    assert digest(tmp_path) == before
+
+
+def test_shards_of_other_prompts_are_not_used(tmp_path, small, monkeypatch):
+    recipes = [small(prompts=10, k=2)]
+    pipeline.build(tmp_path, recipes, "fake")
+    (tmp_path / "prompts.json").unlink()
+    write = pipeline.write_prompts
+    monkeypatch.setattr(pipeline, "write_prompts", lambda r, v, llm, n, seed: write(r, v, llm, n, seed + 1))
+    pipeline.build(tmp_path, recipes, "fake")
+    written = {
+        s["prompt"] for s in json.loads((tmp_path / "prompts.json").read_text())["prompts"]["counting"]
+    }
+    assert set(load_weighted(tmp_path / "dataset")["prompt"]) <= written
+
+
+def test_a_partial_file_of_a_killed_build_is_cleared(tmp_path, small):
+    (tmp_path / "shards").mkdir()
+    left = tmp_path / "shards" / ".counting-00000.parquet.4711"
+    left.write_bytes(b"half")
+    pipeline.build(tmp_path, [small(k=2)], "fake")
+    assert not left.exists()
+
+
+def test_an_untraced_candidate_has_no_trace_and_is_forced(small):
+    made = generate_candidates(PROMPTS, FakeModel(), small(trace="none"))
+    assert {(s.trace, s.transition) for s in made} == {("", "forced")}
+
+
+def test_a_saved_fake_model_comes_back_and_a_damaged_one_is_named(tmp_path):
+    import torch
+
+    from datagen.errors import ModelError
+    from datagen.models import load_model
+
+    model = FakeModel()
+    with torch.no_grad():
+        model.network["text"] += 0.5
+    model.save(str(tmp_path))
+    assert load_model(str(tmp_path)).module["text"].item() == 0.5
+    (tmp_path / "fake.safetensors").write_bytes(b"half")
+    with pytest.raises(ModelError, match=r"fake\.safetensors"):
+        load_model(str(tmp_path))

@@ -28,6 +28,10 @@ def test_every_shipped_recipe_loads_and_names_real_rewards(name):
         ("trace: self", "trace: myself", "trace: Input should be 'self'"),
         ("scenes: 1.0", "scenes: -1.0", "rewards: Value error, image needs"),
         ("weakness: counting", "weakness: [", "not valid YAML"),
+        ("weakness: counting", "weakness: counting\nname: other", "field 'name' is given twice"),
+        ("weakness: counting", "weakness: " + "[" * 5000, "nested too deeply"),
+        ("scenes: 1.0", "scenes: .nan", "rewards.image.scenes: Input should be a finite number"),
+        ("temperature: 0.2", "temperature: .inf", "weights.temperature: Input should be a finite number"),
     ],
 )
 def test_a_typo_names_file_field_and_choices(tmp_path, old, new, says):
@@ -46,9 +50,10 @@ def test_an_unknown_recipe_lists_the_valid_ones():
         load_recipe("countng")
 
 
-@pytest.mark.parametrize("content", [b"", b"just words", b"\xff\xfe\x00", b"- a\n- b\n"])
+@pytest.mark.parametrize("content", [b"", b"just words", b"\xff\xfe\x00", b"- a\n- b\n", b"a: \x00"])
 def test_a_file_that_is_no_recipe_is_refused(tmp_path, content):
     path = tmp_path / "x.yaml"
     path.write_bytes(content)
-    with pytest.raises(RecipeError, match=r"x\.yaml"):
+    with pytest.raises(RecipeError, match=r"x\.yaml") as caught:
         load_recipe(path)
+    assert "\n" not in str(caught.value)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import sys
+import types
 
 import pytest
 import torch
@@ -12,7 +14,7 @@ from datagen.errors import InputError, TrainingError
 from datagen.models.base import UnifiedBatch, UnifiedLoss
 from datagen.sample import Clause, Sample, Target
 from trainer import TrainConfig, parse_weight, train
-from trainer.checkpoint import Average
+from trainer.checkpoint import Average, begin, trim_log
 from trainer.data import to_example
 from trainer.loss import weighted_loss
 
@@ -129,8 +131,9 @@ def test_weights_that_are_all_zero_stop_with_the_reason(tmp_path):
         train(TrainConfig(tmp_path / "d", tmp_path / "m", "fake"))
 
 
-def test_negative_weights_in_a_dataset_are_refused(tmp_path):
-    save_dataset([sample(text_weight=-1.0)], tmp_path / "d", "card")
+@pytest.mark.parametrize("weight", [-1.0, float("inf"), float("nan")])
+def test_weights_that_are_negative_or_not_finite_are_refused(tmp_path, weight):
+    save_dataset([sample(text_weight=weight)], tmp_path / "d", "card")
     with pytest.raises(TrainingError, match="must be a number >= 0"):
         train(TrainConfig(tmp_path / "d", tmp_path / "m", "fake"))
 
@@ -149,18 +152,156 @@ def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(data, tiny, tmp_pa
     config = TrainConfig(data, tmp_path / "whole", tiny, steps=6, save_steps=3, bf16=False, batch_size=8)
     train(config)
     cut = dataclasses.replace(config, out=tmp_path / "cut")
-
-    class Stop(Exception):
-        pass
-
-    def stop(stage, done, total):
-        if done == 4:
-            raise Stop
-
     with pytest.raises(Stop):
-        train(cut, stop)
+        train(cut, stop_at(4))
     train(dataclasses.replace(cut, resume=True))
     a, b = weights(tmp_path / "whole"), weights(tmp_path / "cut")
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_at(step):
+    def progress(stage, done, total):
+        if done == step:
+            raise Stop
+
+    return progress
+
+
+def test_training_anew_over_an_older_run_resumes_from_its_own_checkpoint(data, tmp_path):
+    old = TrainConfig(data, tmp_path, "fake", steps=20, save_steps=10, bf16=False)
+    train(old)
+    new = dataclasses.replace(old, steps=8, save_steps=3, text_lr=1e-3)
+    with pytest.raises(Stop):
+        train(new, stop_at(5))
+    assert [p.name for p in (tmp_path / "trainer").glob("checkpoint-*")] == ["checkpoint-3"]
+    assert train(dataclasses.replace(new, resume=True)).steps == 8
+
+
+def test_starting_afresh_touches_nothing_but_checkpoints(tmp_path):
+    (tmp_path / "mine.py").write_text("x")
+    (tmp_path / "checkpoint-3").mkdir()
+    begin(tmp_path, {})
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.py", "settings.json"]
+
+
+def test_a_resume_with_other_settings_says_what_changed(data, tmp_path):
+    config = TrainConfig(data, tmp_path, "fake", steps=2, bf16=False)
+    train(config)
+    with pytest.raises(InputError, match=r"text_lr: 0.0004 -> 0.1"):
+        train(dataclasses.replace(config, resume=True, text_lr=0.1))
+
+
+def test_a_resume_on_other_data_is_refused(data, tmp_path):
+    config = TrainConfig(data, tmp_path / "m", "fake", steps=2, bf16=False)
+    train(config)
+    save_dataset([sample(text_weight=1.0)], tmp_path / "d", "card")
+    with pytest.raises(InputError, match="data: "):
+        train(dataclasses.replace(config, resume=True, data=tmp_path / "d"))
+
+
+def test_a_log_is_cut_back_to_where_training_goes_on(tmp_path):
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"step": 1}\n{"step": 10}\n{"step": 20}\n{"st')
+    trim_log(log, 10)
+    assert log.read_text() == '{"step": 1}\n{"step": 10}\n'
+
+
+@pytest.mark.parametrize("image", [b"not a picture", b"\x89PNG\r\n\x1a\n"])
+def test_a_picture_that_does_not_decode_blames_the_data_and_not_the_disk(tmp_path, image):
+    save_dataset([sample(image=image, image_weight=1.0)], tmp_path / "d", "card")
+    with pytest.raises(InputError, match="d: a picture cannot be decoded"):
+        train(TrainConfig(tmp_path / "d", tmp_path / "m", "fake", steps=1, bf16=False))
+
+
+@pytest.mark.parametrize(
+    "field, value",
+    [
+        ("steps", 0), ("epochs", 0.0), ("batch_size", 0), ("text_lr", float("nan")), ("ema", 1.0),
+        ("lora", -1), ("image_scale", -1.0), ("save_steps", 0),
+    ],
+)  # fmt: skip
+def test_a_setting_out_of_range_is_named(data, tmp_path, field, value):
+    with pytest.raises(InputError, match=f"^{field} is .*valid: "):
+        TrainConfig(data, tmp_path, **{field: value})
+
+
+def test_the_summary_counts_rows_and_effective_samples_as_they_were_used(data, tmp_path):
+    plain = train(TrainConfig(data, tmp_path / "a", "fake", (), steps=1, bf16=False))
+    assert plain.text_ess == plain.image_ess == plain.samples == plain.total
+    text = train(TrainConfig(data, tmp_path / "b", "fake", ("text",), steps=1, bf16=False))
+    assert text.image_ess == 0
+    assert 0 < text.text_ess <= text.samples <= text.total
+
+
+def test_accumulated_batches_equal_one_large_batch(data, tmp_path):
+    from datagen.models import load_model
+
+    def trained(name, **changes):
+        train(TrainConfig(data, tmp_path / name, "fake", steps=4, bf16=False, text_lr=0.1, **changes))
+        return load_model(str(tmp_path / name)).module.state_dict()
+
+    whole, parts = trained("whole", batch_size=8), trained("parts", batch_size=4, accumulate=2)
+    assert whole["text"] > 0.05
+    assert all(torch.allclose(whole[k], parts[k]) for k in whole)
+
+
+class Tied(torch.nn.Module):
+    """A unified model that is its own module, with one weight under two names."""
+
+    name = "tied"
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.head = torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 2, bias=False)
+        self.head.weight = self.embed.weight
+        torch.nn.init.eye_(self.embed.weight)
+
+    module = property(lambda self: self)
+
+    def collate(self, examples):
+        return batch([e.text_weight for e in examples], [e.image_weight for e in examples])
+
+    def losses(self, rows, generator=None):
+        noise = torch.randn(len(rows.input_ids), 2)
+        text = self.head(self.embed(noise)).pow(2).mean(1)
+        return UnifiedLoss(text.mean(), text, text * 0)
+
+    def save(self, folder):
+        torch.save(self.state_dict(), f"{folder}/tied.pt")
+
+
+def test_any_object_with_the_methods_trains_and_resumes_with_tied_weights_too(data, tmp_path, monkeypatch):
+    module = types.ModuleType("tied_model")
+    module.load = lambda name, device: Tied()
+    monkeypatch.setitem(sys.modules, "tied_model", module)
+    whole = TrainConfig(data, tmp_path / "w", "tied_model:load", steps=4, save_steps=2, bf16=False)
+    train(whole)
+    cut = dataclasses.replace(whole, out=tmp_path / "c")
+    with pytest.raises(Stop):
+        train(cut, stop_at(3))
+    train(dataclasses.replace(cut, resume=True))
+    a, b = (torch.load(tmp_path / n / "tied.pt", weights_only=True) for n in "wc")
+    assert not torch.equal(a["head.weight"], torch.eye(2))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_adapters_resume_bit_equal_from_checkpoints_that_hold_only_them(data, tiny, tmp_path):
+    from safetensors import safe_open
+
+    whole = TrainConfig(data, tmp_path / "w", tiny, steps=4, save_steps=2, bf16=False, lora=2, batch_size=8)
+    train(whole)
+    cut = dataclasses.replace(whole, out=tmp_path / "c")
+    with pytest.raises(Stop):
+        train(cut, stop_at(3))
+    with safe_open(tmp_path / "c/trainer/checkpoint-2/model.safetensors", "pt") as file:
+        names = [n for n in file.keys() if "inv_freq" not in n]  # noqa: SIM118 - not a dict
+    assert names and all("lora_" in n for n in names)
+    train(dataclasses.replace(cut, resume=True))
+    a, b = weights(tmp_path / "w"), weights(tmp_path / "c")
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 
@@ -198,7 +339,9 @@ def test_a_model_without_velocities_cannot_be_held_to_a_reference(data, tmp_path
 def test_the_log_has_a_loss_for_each_modality(data, tiny, tmp_path):
     train(TrainConfig(data, tmp_path, tiny, steps=3, bf16=False))
     first = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
-    assert {"loss_text", "loss_image", "grad_norm", "step"} <= set(first)
+    assert {"loss_text", "loss_image", "ess_text", "ess_image", "step"} <= set(first)
+    whole = first["grad_norm_text"] ** 2 + first["grad_norm_generation"] ** 2
+    assert whole == pytest.approx(first["grad_norm"] ** 2, rel=1e-4)
 
 
 def test_the_average_follows_the_weights():

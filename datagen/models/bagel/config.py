@@ -34,7 +34,7 @@ class BagelConfig:
     max_latent_size: int = 8  # positions a side
     # flow
     prediction: Literal["velocity", "x"] = "x"
-    timestep_shift: float = 1.0
+    timestep_shift: float = 3.0
     # defaults of the sampler
     cfg: float = 2.5
     cfg_interval: tuple[float, float] = (0.0, 1.0)  # t below which / above which guidance is off

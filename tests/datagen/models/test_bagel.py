@@ -19,7 +19,14 @@ from datagen.scenes.captions import sample_caption
 from datagen.scenes.draw import draw_layout
 
 TINY = BagelConfig(
-    vocab_size=400, hidden_size=48, intermediate_size=96, num_layers=2, num_heads=4, num_kv_heads=2, steps=3
+    vocab_size=400,
+    hidden_size=48,
+    intermediate_size=96,
+    num_layers=2,
+    num_heads=4,
+    num_kv_heads=2,
+    steps=3,
+    timestep_shift=1.0,
 )
 
 

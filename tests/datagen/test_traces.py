@@ -1,0 +1,55 @@
+"""Traces written outside the model: every one is a layout that satisfies its target."""
+
+import pytest
+
+from datagen.errors import InputError
+from datagen.llm.template import TemplateLLM
+from datagen.sample import Sample
+from datagen.scenes.layout import layout_satisfies, parse_layout
+from datagen.targets import VOCABULARIES, sample_targets
+from datagen.traces import write_traces
+
+SAMPLES = [
+    Sample(f"p{i}", t) for i, t in enumerate(sample_targets("position", VOCABULARIES["scenes"], 20, 0, {}))
+]
+
+
+class Fixed:
+    """An LLM that does the same thing to every phrase."""
+
+    name = "fixed"
+
+    def __init__(self, change):
+        self.change = change
+
+    def write(self, requests):
+        return [self.change(r.phrase) for r in requests]
+
+
+@pytest.mark.parametrize(
+    ("source", "llm"),
+    [
+        ("template", TemplateLLM()),
+        ("llm", TemplateLLM()),  # puts words around the layout
+        ("llm", Fixed(lambda phrase: "")),
+        ("llm", Fixed(lambda phrase: "red star top left")),  # a layout, of something else
+    ],
+)
+def test_a_trace_always_satisfies_its_target(source, llm):
+    for sample, trace in zip(SAMPLES, write_traces(SAMPLES, source, llm), strict=True):
+        placed = parse_layout(trace)
+        assert placed is not None
+        assert layout_satisfies(placed, sample.target)[0]
+
+
+def test_a_layout_that_the_llm_rearranged_is_kept():
+    turned = write_traces(
+        SAMPLES, "llm", Fixed(lambda p: " ; ".join(reversed(p.split(" ; "))).capitalize() + ".")
+    )
+    drawn = write_traces(SAMPLES, "template", TemplateLLM())
+    assert turned == [" ; ".join(reversed(t.split(" ; "))) for t in drawn]
+
+
+def test_an_unknown_source_lists_the_valid_ones():
+    with pytest.raises(InputError, match="llm, template"):
+        write_traces(SAMPLES, "self", TemplateLLM())
