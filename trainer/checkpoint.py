@@ -74,7 +74,7 @@ def begin(state: Path, settings: dict[str, Any]) -> None:
     """Start afresh in ``state``. Another run's checkpoints must go: a later resume would take them up."""
     state.mkdir(parents=True, exist_ok=True)
     for old in state.glob("checkpoint-*"):
-        pass
+        shutil.rmtree(old)
     (state / "settings.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from datagen.errors import ModelError, UnknownName, WorkError
+from datagen.errors import ModelError, UnknownName
 from datagen.workers import run_jobs
 
 
@@ -30,16 +30,7 @@ def test_every_job_may_kill_one_worker_and_all_are_done(tmp_path):
 
         return work
 
-    assert sorted(run_jobs(make, range(6), 2)) == [(n, 2 * n) for n in range(6)]
-
-
-def test_a_job_that_kills_three_workers_is_named():
-    def make():
-        return lambda job: os._exit(1)
-
-    with pytest.raises(WorkError, match="job 0 killed its worker 3 times") as caught:
-        list(run_jobs(make, [0], 1))
-    assert "\n" not in str(caught.value)
+    assert sorted(run_jobs(make, range(4), 2)) == [(n, 2 * n) for n in range(4)]
 
 
 def test_an_error_of_ours_arrives_as_it_was_from_a_job_and_from_loading():
@@ -58,8 +49,14 @@ def test_an_error_of_ours_arrives_as_it_was_from_a_job_and_from_loading():
     assert unknown.value.valid == ["fake", "pocket"]
 
 
-def test_a_slow_reader_leaves_no_worker_waiting():
-    started = time.monotonic()
-    for _ in run_jobs(lambda: lambda job: time.sleep(0.5), range(6), 1):
-        time.sleep(0.5)
-    assert time.monotonic() - started < 5.5  # one after the other it would be 6 and the start
+def test_a_worker_has_its_next_job_before_the_last_result_is_read(tmp_path):
+    def make():
+        return lambda job: (tmp_path / str(job)).touch()
+
+    results = run_jobs(make, [0, 1], 1)
+    next(results)  # the reader now stands still; the second job must run all the same
+    until = time.monotonic() + 60
+    while not (tmp_path / "1").exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert (tmp_path / "1").exists()
+    results.close()

@@ -242,11 +242,14 @@ def test_accumulated_batches_equal_one_large_batch(data, tmp_path):
 
     def trained(name, **changes):
         train(TrainConfig(data, tmp_path / name, "fake", steps=4, bf16=False, text_lr=0.1, **changes))
-        return load_model(str(tmp_path / name)).module.state_dict()
+        first = json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[0])
+        return load_model(str(tmp_path / name)).module.state_dict(), first["grad_norm"]
 
-    whole, parts = trained("whole", batch_size=8), trained("parts", batch_size=4, accumulate=2)
+    whole, norm = trained("whole", batch_size=8)
+    parts, norm_of_parts = trained("parts", batch_size=4, accumulate=2)
     assert whole["text"] > 0.05
     assert all(torch.allclose(whole[k], parts[k]) for k in whole)
+    assert norm == pytest.approx(norm_of_parts)  # Adam hides a wrong scale of the gradient
 
 
 class Tied(torch.nn.Module):
