@@ -32,6 +32,7 @@ class TrainConfig:
     image_lr: float = 1e-4
     text_scale: float = 1.0  # lambda_text
     image_scale: float = 1.0  # lambda_image
+    opening_scale: float = 1.0  # lambda_opening: the token that opens the image, once a sample
     warmup: float = 0.1
     ema: float = 0.98
     reference_penalty: float = 0.0
@@ -54,7 +55,9 @@ class TrainConfig:
             "warmup": 0,
             "max_grad_norm": 0,
         }
-        least |= dict.fromkeys(("text_lr", "image_lr", "text_scale", "image_scale", "reference_penalty"), 0)
+        least |= dict.fromkeys(
+            ("text_lr", "image_lr", "text_scale", "image_scale", "opening_scale", "reference_penalty"), 0
+        )
         for name, low in least.items():
             if not low <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} is {getattr(self, name)}; valid: a number >= {low}")

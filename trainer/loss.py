@@ -1,4 +1,6 @@
-"""The reward-weighted loss: lambda_text * mean(w_text * CE) + lambda_image * mean(w_image * flow).
+"""The reward-weighted loss, a mean over samples of each term:
+
+    lambda_text * w_text * (CE(trace) + lambda_opening * CE(opening token)) + lambda_image * w_image * flow
 
 ``Policy`` gives its per-sample terms, and the drift from the untrained model that a penalty weighs.
 """
@@ -13,7 +15,13 @@ from datagen.errors import InputError
 from datagen.models.base import UnifiedBatch, UnifiedLoss, UnifiedModel
 
 
-def weighted_loss(out: UnifiedLoss, batch: UnifiedBatch, text_scale: float, image_scale: float) -> Tensor:
+def weighted_loss(
+    out: UnifiedLoss,
+    batch: UnifiedBatch,
+    text_scale: float = 1.0,
+    image_scale: float = 1.0,
+    opening_scale: float = 1.0,
+) -> Tensor:
     """A scalar from per-sample losses [B] and weights [B] >= 0, which are constants to the gradient.
 
     A negative weight would make the flow loss unbounded below, so it is refused.
@@ -21,7 +29,8 @@ def weighted_loss(out: UnifiedLoss, batch: UnifiedBatch, text_scale: float, imag
     text, image = batch.text_weight.detach(), batch.image_weight.detach()
     if bool((text < 0).any()) or bool((image < 0).any()):
         raise ValueError("weights must be >= 0")
-    return text_scale * (text * out.text).mean() + image_scale * (image * out.image).mean()
+    written = out.text + opening_scale * out.opening
+    return text_scale * (text * written).mean() + image_scale * (image * out.image).mean()
 
 
 class Policy(nn.Module):
@@ -39,11 +48,11 @@ class Policy(nn.Module):
                 raise InputError(f"model {model.name!r} has no velocities to hold to a reference")
             self.reference = [copy.deepcopy(model.module).eval().requires_grad_(False)]  # not a submodule
 
-    def forward(self, batch: UnifiedBatch) -> tuple[Tensor, Tensor, Tensor]:
-        """Per-sample text and image losses [B], and the drift from the reference []."""
+    def forward(self, batch: UnifiedBatch) -> tuple[UnifiedLoss, Tensor]:
+        """Per-sample losses [B], and the drift from the reference []."""
         if self.reference is None:
             out = self.model[0].losses(batch)
-            return out.text, out.image, out.text.new_zeros(())
+            return out, out.text.new_zeros(())
         network: Any = self.module
         device = batch.input_ids.device
         seed = int(torch.randint(2**31, ()))
@@ -52,4 +61,4 @@ class Policy(nn.Module):
             anchor, _, _ = self.reference[0].predict(batch, torch.Generator(device).manual_seed(seed))
         out = network.reduce(batch, velocity, target, logits)
         drift = ((velocity - anchor).pow(2).mean((1, 2)) * batch.image_mask).mean()
-        return out.text, out.image, drift
+        return out, drift

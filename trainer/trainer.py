@@ -17,7 +17,7 @@ from transformers import TrainerCallback, TrainingArguments
 
 from datagen.errors import InputError, TrainingError
 from datagen.models import load_model
-from datagen.models.base import UnifiedBatch, UnifiedLoss
+from datagen.models.base import UnifiedBatch
 from datagen.weights import ess
 from trainer.checkpoint import Average, add_lora, begin, last_checkpoint, merge_lora, step_of, trim_log
 from trainer.config import MODALITIES, TrainConfig
@@ -96,19 +96,20 @@ class RewardWeightedTrainer(transformers.Trainer):
         self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         batch = UnifiedBatch(**inputs)
-        text, image, drift = model(batch)
-        out = UnifiedLoss(text.new_zeros(()), text, image)
-        loss = weighted_loss(out, batch, self.config.text_scale, self.config.image_scale)
-        loss = loss + self.config.reference_penalty * drift
+        out, drift = model(batch)
+        c = self.config
+        loss = weighted_loss(out, batch, c.text_scale, c.image_scale, c.opening_scale)
+        loss = loss + c.reference_penalty * drift
         for name, value, weight in (
-            ("text", text, batch.text_weight),
-            ("image", image, batch.image_weight),
+            ("text", out.text, batch.text_weight),
+            ("opening", out.opening, batch.text_weight),
+            ("image", out.image, batch.image_weight),
         ):
             total = float(weight.sum())
             if total:
-                mean = float((weight * value).detach().sum()) / total
-                self.note(f"loss_{name}", mean)
-                self.note(f"ess_{name}", ess(weight.tolist()))
+                self.note(f"loss_{name}", float((weight * value).detach().sum()) / total)
+                if name != "opening":
+                    self.note(f"ess_{name}", ess(weight.tolist()))
         if self.config.reference_penalty:
             self.note("drift", float(drift.detach()))
         if not torch.isfinite(loss):

@@ -101,23 +101,24 @@ def batch(text, image):
 
 
 def test_the_loss_is_the_weighted_mean_of_both_modalities():
-    out = UnifiedLoss(torch.zeros(()), torch.tensor([1.0, 2.0]), torch.tensor([3.0, 5.0]))
-    loss = weighted_loss(out, batch([1.0, 0.5], [2.0, 0.0]), 1.0, 0.5)
-    assert float(loss) == pytest.approx((1 + 1) / 2 + 0.5 * (6 / 2))
+    out = UnifiedLoss(
+        torch.zeros(()), torch.tensor([1.0, 2.0]), torch.tensor([3.0, 5.0]), torch.tensor([4.0, 0.0])
+    )
+    loss = weighted_loss(out, batch([1.0, 0.5], [2.0, 0.0]), 1.0, 0.5, opening_scale=0.5)
+    assert float(loss) == pytest.approx((1 + 1) / 2 + 0.5 * (6 / 2) + 0.5 * 4 / 2)
 
 
 def test_a_zero_weight_sample_gives_zero_gradient():
     text = torch.tensor([1.0, 2.0], requires_grad=True)
-    weighted_loss(
-        UnifiedLoss(torch.zeros(()), text, text.detach()), batch([1.0, 0.0], [0.0, 0.0]), 1.0, 1.0
-    ).backward()
+    out = UnifiedLoss(torch.zeros(()), text, text.detach(), text.detach())
+    weighted_loss(out, batch([1.0, 0.0], [0.0, 0.0])).backward()
     assert text.grad.tolist() == [0.5, 0.0]
 
 
 def test_a_negative_weight_is_refused():
-    out = UnifiedLoss(torch.zeros(()), torch.ones(1), torch.ones(1))
+    out = UnifiedLoss(torch.zeros(()), torch.ones(1), torch.ones(1), torch.ones(1))
     with pytest.raises(ValueError, match=">= 0"):
-        weighted_loss(out, batch([-1.0], [1.0]), 1.0, 1.0)
+        weighted_loss(out, batch([-1.0], [1.0]))
 
 
 def sample(**changes):
@@ -271,7 +272,7 @@ class Tied(torch.nn.Module):
     def losses(self, rows, generator=None):
         noise = torch.randn(len(rows.input_ids), 2)
         text = self.head(self.embed(noise)).pow(2).mean(1)
-        return UnifiedLoss(text.mean(), text, text * 0)
+        return UnifiedLoss(text.mean(), text, text * 0, text * 0)
 
     def save(self, folder):
         torch.save(self.state_dict(), f"{folder}/tied.pt")

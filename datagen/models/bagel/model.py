@@ -120,18 +120,19 @@ class Bagel(nn.Module):
         """Per-sample cross-entropy [B] and flow loss [B] in one forward over text and image."""
         return self.reduce(batch, *self.predict(batch, generator))
 
-    @staticmethod
-    def reduce(batch: UnifiedBatch, velocity: Tensor, target: Tensor, logits: Tensor) -> UnifiedLoss:
+    def reduce(self, batch: UnifiedBatch, velocity: Tensor, target: Tensor, logits: Tensor) -> UnifiedLoss:
         """A prediction to losses; apart from ``predict`` so that a reference can share its noise."""
-        text = logits.new_zeros(len(batch.input_ids), dtype=torch.float32)
-        rows = batch.label_mask.nonzero()[:, 0]
-        if len(rows):
-            ce = F.cross_entropy(logits.float(), batch.labels[batch.label_mask], reduction="none")
-            counts = batch.label_mask.sum(1).clamp(min=1)
-            text = text.index_add(0, rows, ce / counts[rows])
+        ce = logits.new_zeros(batch.labels.shape, dtype=torch.float32)
+        if len(logits):
+            flat = F.cross_entropy(logits.float(), batch.labels[batch.label_mask], reduction="none")
+            ce = ce.masked_scatter(batch.label_mask, flat)
+        opens = batch.label_mask & (batch.labels == self.border[0])
+        words = batch.label_mask & ~opens
+        text = (ce * words).sum(1) / words.sum(1).clamp(min=1)
+        opening = (ce * opens).sum(1)
         image = (velocity - target).pow(2).mean((1, 2)) * batch.image_mask
-        loss = (batch.text_weight * text).mean() + (batch.image_weight * image).mean()
-        return UnifiedLoss(loss, text, image)
+        loss = (batch.text_weight * (text + opening)).mean() + (batch.image_weight * image).mean()
+        return UnifiedLoss(loss, text, image, opening)
 
     def predict(
         self, batch: UnifiedBatch, generator: torch.Generator | None = None

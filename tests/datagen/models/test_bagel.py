@@ -55,7 +55,7 @@ def examples(n: int = 3, **kwargs) -> list[Example]:
     return out
 
 
-FROZEN_TEXT = [5.984576, 5.97187, 6.033151]
+FROZEN_TEXT = [5.980576, 5.970361, 6.02695]  # without the opening token
 FROZEN_IMAGE = [1.286633, 4.945807, 77.974052]
 
 
@@ -67,6 +67,13 @@ def test_losses_are_frozen_numbers(model):
     out = losses(model, examples())
     assert out.text.tolist() == pytest.approx(FROZEN_TEXT, rel=1e-4)
     assert out.image.tolist() == pytest.approx(FROZEN_IMAGE, rel=1e-4)
+
+
+def test_the_opening_token_has_its_own_term(model):
+    with_, without = losses(model, examples()), losses(model, examples(open_image=False))
+    assert torch.allclose(with_.text, without.text, atol=1e-5)
+    assert without.opening.tolist() == [0.0, 0.0, 0.0]
+    assert all(value > 1 for value in with_.opening.tolist())
 
 
 def test_padding_does_not_change_a_samples_text_loss(model):
