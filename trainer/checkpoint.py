@@ -49,13 +49,19 @@ class Average:
 
 
 def add_lora(module: nn.Module, rank: int) -> None:
-    """Put LoRA adapters on every linear layer of the decoder, in place; only they train."""
+    """Put LoRA adapters on the decoder's linear layers and on the head, in place; only they train.
+
+    The head has one because the opening token is taught there; not where it is tied to the embedding.
+    """
     from peft import LoraConfig, inject_adapter_in_model
 
     names = sorted({n.rsplit(".", 1)[-1] for n, m in module.named_modules() if isinstance(m, nn.Linear)})
     names = [n for n in names if "_proj" in n]
     if not names:
         raise InputError("this model has no attention or MLP projections for LoRA")
+    tied = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
+    heads = [n for n, m in module.named_modules() if n.endswith("lm_head") and id(m.weight) not in tied]
+    names += ["lm_head"] if heads else []
     inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names), module)
 
 

@@ -30,6 +30,7 @@ class TrainConfig:
     accumulate: int = 1
     text_lr: float = 4e-4
     image_lr: float = 1e-4
+    head_ratio: float = 5.0  # the text head's rate over text_lr; see trainer.parameters
     text_scale: float = 1.0  # lambda_text
     image_scale: float = 1.0  # lambda_image
     opening_scale: float = 1.0  # lambda_opening: the token that opens the image, once a sample
@@ -56,7 +57,16 @@ class TrainConfig:
             "max_grad_norm": 0,
         }
         least |= dict.fromkeys(
-            ("text_lr", "image_lr", "text_scale", "image_scale", "opening_scale", "reference_penalty"), 0
+            (
+                "text_lr",
+                "image_lr",
+                "text_scale",
+                "image_scale",
+                "opening_scale",
+                "head_ratio",
+                "reference_penalty",
+            ),
+            0,
         )
         for name, low in least.items():
             if not low <= getattr(self, name) < math.inf:

@@ -54,11 +54,11 @@ def applied_weights(rows: "Dataset", modality: str, weight: tuple[str, ...]) -> 
 
 
 def to_example(row: Mapping[str, Any], weight: tuple[str, ...]) -> Example:
-    """One row under ``weight``: a modality that is not named weighs 0; plain SFT weighs 1 on both."""
+    """One row under ``weight``: a modality that is not named weighs 0 (its picture is not even read); plain SFT weighs 1 on both."""
     return Example(
         prompt=row["prompt"],
         trace=row["trace"] or "",
-        image=row["image"],
+        image=row["image"] if not weight or "image" in weight else None,
         text_weight=1.0 if not weight else row["text_weight"] if "text" in weight else 0.0,
         image_weight=1.0 if not weight else row["image_weight"] if "image" in weight else 0.0,
     )

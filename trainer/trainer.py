@@ -23,8 +23,7 @@ from trainer.checkpoint import Average, add_lora, begin, last_checkpoint, merge_
 from trainer.config import MODALITIES, TrainConfig
 from trainer.data import applied_weights, fingerprint, load_examples, to_example
 from trainer.loss import Policy, weighted_loss
-
-GENERATION = ("moe_gen", "vae2llm", "llm2vae", "time_embedder", "latent_pos_embed")
+from trainer.parameters import freeze, groups
 
 
 @dataclass(frozen=True)
@@ -60,15 +59,8 @@ class RewardWeightedTrainer(transformers.Trainer):
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
-            rates = {"generation": self.config.image_lr, "text": self.config.text_lr}
-            groups: dict[str, list[nn.Parameter]] = {name: [] for name in rates}
-            for name, p in self.model.named_parameters():
-                if p.requires_grad:
-                    groups["generation" if any(g in name for g in GENERATION) else "text"].append(p)
             self.optimizer = torch.optim.AdamW(
-                [{"params": groups[n], "lr": rate, "name": n} for n, rate in rates.items() if groups[n]],
-                betas=(0.9, 0.98),
-                weight_decay=0.0,
+                groups(self.model.named_parameters(), self.config), betas=(0.9, 0.98), weight_decay=0.0
             )
         return self.optimizer
 
@@ -156,6 +148,7 @@ def train(config: TrainConfig, progress: Any = lambda stage, done, total: None) 
     model = load_model(config.model, "cuda" if torch.cuda.is_available() else "cpu")
     if config.lora:
         add_lora(model.module, config.lora)
+    freeze(model.module, config.weight)
     policy = Policy(model, config.reference_penalty)
     state = config.out / "trainer"
     log = config.out / "log.jsonl"

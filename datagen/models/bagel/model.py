@@ -140,6 +140,8 @@ class Bagel(nn.Module):
         """Velocity and its target [B, N, patch_dim], and the logits at the labelled positions [L, V]."""
         device = batch.input_ids.device
         n, length = batch.input_ids.shape
+        if not bool(batch.image_mask.any()):
+            return self.predict_text(batch)
         x0 = self.patchify(batch.image.float())
         t = self.sample_t(n, device, generator)
         noise = torch.randn(x0.shape, generator=generator, device=device)
@@ -157,6 +159,15 @@ class Bagel(nn.Module):
         assert image is not None
         logits = self.language_model.lm_head(hidden[:, :length][batch.label_mask])
         return self.velocity(image, x_t, t), noise - x0, logits
+
+    def predict_text(self, batch: UnifiedBatch) -> tuple[Tensor, Tensor, Tensor]:
+        """``predict`` for a batch without pictures: no generation stream, a velocity of zeros."""
+        n, length = batch.input_ids.shape
+        positions = torch.arange(length, device=batch.input_ids.device).expand(n, length)
+        mask = self.training_mask(batch.text_mask, 0, batch.image_mask)
+        hidden, _, _ = self.run(self.embed(batch.input_ids), None, positions, mask)
+        nothing = hidden.new_zeros(n, 1, self.config.patch_dim, dtype=torch.float32)
+        return nothing, nothing, self.language_model.lm_head(hidden[batch.label_mask])
 
     @staticmethod
     def training_mask(text_mask: Tensor, image_length: int, dropped: Tensor) -> Tensor:

@@ -76,6 +76,14 @@ def test_the_opening_token_has_its_own_term(model):
     assert all(value > 1 for value in with_.opening.tolist())
 
 
+def test_a_batch_without_pictures_has_the_same_text_loss(model):
+    bare = [dataclasses.replace(e, image=None) for e in examples()]
+    out = losses(model, bare)
+    assert torch.allclose(out.text, losses(model, examples()).text, atol=1e-5)
+    assert out.image.tolist() == [0.0, 0.0, 0.0]
+    out.loss.backward()
+
+
 def test_padding_does_not_change_a_samples_text_loss(model):
     batch = examples(4)
     together = losses(model, batch).text
