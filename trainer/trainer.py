@@ -54,7 +54,7 @@ class RewardWeightedTrainer(transformers.Trainer):
         super().__init__(**kwargs)
         self.config, self.log_path = config, log
         self.optimizer: Any
-        self.model_accepts_loss_kwargs = False
+        self.model_accepts_loss_kwargs = True  # compute_loss divides by the samples of the whole step
         self.sums: dict[str, list[float]] = {}
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
@@ -71,6 +71,11 @@ class RewardWeightedTrainer(transformers.Trainer):
                 grads = [p.grad for p in group["params"] if p.grad is not None]
                 self.note(f"grad_norm_{group['name']}", float(nn.utils.get_total_norm(grads)))
         return loss
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Any:
+        """The samples of one optimizer step, over its micro-batches and over all processes."""
+        count = sum(len(part["input_ids"]) for part in batch_samples)
+        return self.accelerator.reduce(torch.tensor(float(count), device=device), "sum")
 
     def note(self, name: str, value: float) -> None:
         """Average ``value`` into the next line of the log."""
@@ -90,8 +95,11 @@ class RewardWeightedTrainer(transformers.Trainer):
         batch = UnifiedBatch(**inputs)
         out, drift = model(batch)
         c = self.config
-        loss = weighted_loss(out, batch, c.text_scale, c.image_scale, c.opening_scale)
-        loss = loss + c.reference_penalty * drift
+        count = None if num_items_in_batch is None else float(num_items_in_batch)
+        loss = weighted_loss(out, batch, c.text_scale, c.image_scale, c.opening_scale, count)
+        share = 1.0 if count is None else len(batch.input_ids) / count
+        loss = loss + c.reference_penalty * share * drift
+        loss = loss * self.accelerator.num_processes  # gradients are averaged over processes, not summed
         for name, value, weight in (
             ("text", out.text, batch.text_weight),
             ("opening", out.opening, batch.text_weight),

@@ -251,6 +251,18 @@ def test_accumulated_batches_equal_one_large_batch(data, tmp_path):
     assert norm == pytest.approx(norm_of_parts)  # Adam hides a wrong scale of the gradient
 
 
+def test_a_short_last_batch_of_a_step_counts_by_its_samples(tmp_path):
+    save_dataset(
+        [sample(id=str(w), text_weight=w) for w in (1.0, 2.0, 3.0, 4.0, 20.0)], tmp_path / "d", "card"
+    )
+
+    def first_norm(name, **changes):
+        train(TrainConfig(tmp_path / "d", tmp_path / name, "fake", ("text",), steps=1, bf16=False, **changes))
+        return json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[0])["grad_norm"]
+
+    assert first_norm("parts", batch_size=3, accumulate=2) == pytest.approx(first_norm("whole", batch_size=5))
+
+
 class Tied(torch.nn.Module):
     """A unified model that is its own module, with one weight under two names."""
 
