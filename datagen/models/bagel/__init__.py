@@ -61,7 +61,9 @@ class BagelModel:
                 f"{self.name}: image_size is {c.image_size}; valid: multiples of {c.pixels_a_token} up to {limit}"
             )
         if (c.codec == "flux") != (self.codec is not None):
-            raise ModelError(f"{self.name}: codec {c.codec!r} {'needs' if c.codec == 'flux' else 'has no'} autoencoder")
+            raise ModelError(
+                f"{self.name}: codec {c.codec!r} {'needs' if c.codec == 'flux' else 'has no'} autoencoder"
+            )
         if self.codec is not None and self.codec.downsample != c.latent_downsample:
             raise ModelError(
                 f"{self.name}: the autoencoder reduces by {self.codec.downsample}, the config says {c.latent_downsample}"

@@ -77,8 +77,7 @@ def load_codec(path: Path, device: str = "cpu") -> FluxCodec:
         vae.load_state_dict(convert_ldm_vae_checkpoint(state, vae.config))
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: not FLUX's autoencoder: {str(error).splitlines()[0]}") from error
-    dtype = torch.float32 if device == "cpu" else torch.bfloat16
-    return FluxCodec(vae.to(device, dtype))
+    return FluxCodec(vae.to(device) if device == "cpu" else vae.to(device, torch.bfloat16))
 
 
 RENAMES = (  # diffusers -> upstream, in this order; the decoder's levels are counted from the other end

@@ -6,6 +6,7 @@ Apart from the network, so that each can be held against numbers worked out by h
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -25,7 +26,7 @@ def times(steps: int, shift: float) -> list[float]:
 
 def integrate(velocity: Callable[[Tensor, float], Tensor], x: Tensor, at: list[float]) -> Tensor:
     """Euler steps of ``dx = velocity(x, t) dt`` through the times ``at``."""
-    for now, later in zip(at[:-1], at[1:], strict=True):
+    for now, later in pairwise(at):
         x = x + (later - now) * velocity(x, now)
     return x
 

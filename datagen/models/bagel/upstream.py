@@ -210,7 +210,11 @@ def top_config(c: BagelConfig) -> dict[str, Any]:
     }
 
 
-TOKENIZER = {"tokenizer_class": "PreTrainedTokenizerFast", "eos_token": "<|im_end|>", "pad_token": "<|endoftext|>"}
+TOKENIZER = {
+    "tokenizer_class": "PreTrainedTokenizerFast",
+    "eos_token": "<|im_end|>",
+    "pad_token": "<|endoftext|>",
+}
 PREPROCESSOR = {
     "image_processor_type": "SiglipImageProcessor",
     "image_mean": [0.5, 0.5, 0.5],

@@ -152,7 +152,9 @@ def answer(
     if not model.config.vit_layers:
         raise ModelError(f"model {model.name!r} has no understanding tower, so it cannot look at images")
     if not len(images) == len(questions) == len(expected):
-        raise ModelError(f"{len(images)} images, {len(questions)} questions, {len(expected)} answers: not as many")
+        raise ModelError(
+            f"{len(images)} images, {len(questions)} questions, {len(expected)} answers: not as many"
+        )
     model.network.eval()
     seen = [patches_of(image, model.config) for image in images]
     groups: dict[tuple[int, ...], list[int]] = {}
@@ -207,7 +209,10 @@ class _Context:
         rows = torch.tensor([n for n, _ in wanted], device=device)
         longest = max(len(w) for w in words)
         ids = torch.tensor([w + [tok.pad] * (longest - len(w)) for w in words], device=device)
-        real = torch.arange(longest, device=device) < torch.tensor([len(w) for w in words], device=device)[:, None]
+        real = (
+            torch.arange(longest, device=device)
+            < torch.tensor([len(w) for w in words], device=device)[:, None]
+        )
         steps = torch.arange(longest, device=device)
         tail = (steps[:, None] >= steps).expand(len(rows), -1, -1)
         past = self.valid[rows][:, None].expand(-1, longest, -1)
