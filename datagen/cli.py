@@ -162,7 +162,14 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="instead of epochs")] = None,
     text_lr: Annotated[float | None, typer.Option(help="rate of the text expert")] = None,
     image_lr: Annotated[float | None, typer.Option(help="rate of the generation expert")] = None,
-    lora: Annotated[int, typer.Option(min=0, help="LoRA rank; 0 trains all parameters")] = 0,
+    lora: Annotated[
+        int | None,
+        typer.Option(min=0, help="LoRA rank; 0 trains all; default 16 above 1 B parameters, else 0"),
+    ] = None,
+    optimizer: Annotated[str, typer.Option(help="adamw / adamw8bit")] = "adamw",
+    report_to: Annotated[str, typer.Option(help="tensorboard,trackio,wandb: beside log.jsonl")] = "",
+    eval_every: Annotated[int, typer.Option(min=0, help="steps between evaluations; 0 never")] = 0,
+    suite: Annotated[str, typer.Option(help="what --eval-every evaluates on")] = "scenes",
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the last checkpoint")] = False,
     force: Force = False,
@@ -172,6 +179,7 @@ def train(
 
     Example: datagen train --weight text,image
     """
+    from datagen.loop import evaluation_hook
     from trainer import TrainConfig, parse_weight
     from trainer import train as train_model
 
@@ -188,11 +196,14 @@ def train(
         text_lr=TrainConfig.text_lr if text_lr is None else text_lr,
         image_lr=TrainConfig.image_lr if image_lr is None else image_lr,
         lora=lora,
+        optimizer=optimizer,  # type: ignore[arg-type]  # refused with the valid names
+        report_to=tuple(name.strip() for name in report_to.split(",") if name.strip()),
+        eval_every=eval_every,
         seed=seed,
         resume=resume,
     )
     with _Progress() as progress:
-        done = train_model(config, progress)
+        done = train_model(config, progress, evaluation_hook(suite) if eval_every else None)
     if as_json:
         print(json.dumps({**asdict(done), "path": str(done.path)}))
     else:

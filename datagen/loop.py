@@ -76,6 +76,21 @@ def evaluate_to(
     return evaluate(model, prompts, judge, out, images, config, workers, progress)
 
 
+def evaluation_hook(suite: str) -> Callable[[Path, int], dict[str, float]]:
+    """For the trainer: scores a checkpoint on ten prompts a category of ``suite``, one image each."""
+
+    def hook(folder: Path, step: int) -> dict[str, float]:
+        out = folder.with_suffix(".jsonl")
+        rows = evaluate_to(out, str(folder), suite, 10, 1, None, 0, lambda stage, done, total: None)
+        scores: dict[str, list[float]] = {}
+        for row in rows:
+            if row.score is not None:
+                scores.setdefault(row.category, []).append(row.score)
+        return {category: sum(found) / len(found) for category, found in scores.items()}
+
+    return hook
+
+
 def choose(weaknesses: Sequence[Weakness], weak: int, prompts: int, candidates: int | None) -> list[Recipe]:
     """The recipes of the ``weak`` weakest categories, prompts shared by budget.
 

@@ -6,6 +6,8 @@ Left out: the optimizer, the schedule and the random states, which are in Traine
 import json
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,18 @@ class Average:
         """Put the averages into the module."""
         for p, s in zip(self.parameters, self.shadow, strict=True):
             p.copy_(s)
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """The averages in the module for a while, then the weights being trained again."""
+        kept = [p.detach().clone() for p in self.parameters]
+        self.apply()
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for p, k in zip(self.parameters, kept, strict=True):
+                    p.copy_(k)
 
     def save(self, path: Path) -> None:
         """Whole or not at all: ``last_checkpoint`` takes the file as proof of a finished checkpoint."""

@@ -8,6 +8,8 @@ from typing import Literal
 from datagen.errors import InputError
 
 Modality = Literal["text", "image"]
+LOGGERS = ("tensorboard", "trackio", "wandb")
+OPTIMIZERS = ("adamw", "adamw8bit")
 MODALITIES: tuple[Modality, ...] = ("text", "image")
 
 
@@ -37,7 +39,10 @@ class TrainConfig:
     warmup: float = 0.1
     ema: float = 0.98
     reference_penalty: float = 0.0
-    lora: int = 0  # rank; 0 trains all parameters
+    lora: int | None = None  # rank; 0 trains all parameters, None is 16 above a billion of them, else 0
+    optimizer: Literal["adamw", "adamw8bit"] = "adamw"
+    report_to: tuple[str, ...] = ()  # of LOGGERS, beside log.jsonl
+    eval_every: int = 0  # steps between calls of the evaluation hook; 0 never
     max_grad_norm: float = 1.0
     bf16: bool = True
     seed: int = 0
@@ -52,7 +57,7 @@ class TrainConfig:
             "batch_size": 1,
             "accumulate": 1,
             "save_steps": 1,
-            "lora": 0,
+            "eval_every": 0,
             "warmup": 0,
             "max_grad_norm": 0,
         }
@@ -68,6 +73,12 @@ class TrainConfig:
             ),
             0,
         )
+        if self.lora is not None:
+            least["lora"] = 0
+        if strange := sorted(set(self.report_to) - set(LOGGERS)):
+            raise InputError(f"report_to: unknown logger {strange[0]!r}; valid: {', '.join(LOGGERS)}")
+        if self.optimizer not in OPTIMIZERS:
+            raise InputError(f"optimizer is {self.optimizer!r}; valid: {', '.join(OPTIMIZERS)}")
         for name, low in least.items():
             if not low <= getattr(self, name) < math.inf:
                 raise InputError(f"{name} is {getattr(self, name)}; valid: a number >= {low}")

@@ -21,16 +21,20 @@ def weighted_loss(
     text_scale: float = 1.0,
     image_scale: float = 1.0,
     opening_scale: float = 1.0,
+    count: float | None = None,
 ) -> Tensor:
     """A scalar from per-sample losses [B] and weights [B] >= 0, which are constants to the gradient.
 
+    ``count`` divides the sum, by default the samples of this batch: a step that is made of several
+    batches gives all of its samples, so that the samples of a short last batch count no more than others.
     A negative weight would make the flow loss unbounded below, so it is refused.
     """
     text, image = batch.text_weight.detach(), batch.image_weight.detach()
     if bool((text < 0).any()) or bool((image < 0).any()):
         raise ValueError("weights must be >= 0")
     written = out.text + opening_scale * out.opening
-    return text_scale * (text * written).mean() + image_scale * (image * out.image).mean()
+    total = text_scale * (text * written).sum() + image_scale * (image * out.image).sum()
+    return total / (len(text) if count is None else count)
 
 
 class Policy(nn.Module):

@@ -6,6 +6,7 @@ two experts' learning rates, the average and the log. Nothing here knows a rewar
 
 import json
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,17 +14,21 @@ from typing import Any
 import torch
 import transformers
 from torch import Tensor, nn
-from transformers import TrainerCallback, TrainingArguments
+from transformers import TrainerCallback
 
 from datagen.errors import InputError, TrainingError
 from datagen.models import load_model
-from datagen.models.base import UnifiedBatch
+from datagen.models.base import UnifiedBatch, UnifiedModel
 from datagen.weights import ess
+from trainer.arguments import lora_rank, optimizer_class, training_arguments
 from trainer.checkpoint import Average, add_lora, begin, last_checkpoint, merge_lora, step_of, trim_log
 from trainer.config import MODALITIES, TrainConfig
 from trainer.data import applied_weights, fingerprint, load_examples, to_example
 from trainer.loss import Policy, weighted_loss
+from trainer.meters import Throughput, image_tokens
 from trainer.parameters import freeze, groups
+
+Hook = Callable[[Path, int], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -50,16 +55,16 @@ class RewardWeightedTrainer(transformers.Trainer):
     Its checkpoints hold what trains, not what is frozen: the rest is loaded from the model anyway.
     """
 
-    def __init__(self, config: TrainConfig, log: Path, **kwargs: Any) -> None:
+    def __init__(self, config: TrainConfig, log: Path, meter: Throughput, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.config, self.log_path = config, log
+        self.config, self.log_path, self.meter = config, log, meter
         self.optimizer: Any
-        self.model_accepts_loss_kwargs = False
+        self.model_accepts_loss_kwargs = True  # compute_loss divides by the samples of the whole step
         self.sums: dict[str, list[float]] = {}
 
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
-            self.optimizer = torch.optim.AdamW(
+            self.optimizer = optimizer_class(self.config)(
                 groups(self.model.named_parameters(), self.config), betas=(0.9, 0.98), weight_decay=0.0
             )
         return self.optimizer
@@ -71,6 +76,11 @@ class RewardWeightedTrainer(transformers.Trainer):
                 grads = [p.grad for p in group["params"] if p.grad is not None]
                 self.note(f"grad_norm_{group['name']}", float(nn.utils.get_total_norm(grads)))
         return loss
+
+    def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Any:
+        """The samples of one optimizer step, over its micro-batches and over all processes."""
+        count = sum(len(part["input_ids"]) for part in batch_samples)
+        return self.accelerator.reduce(torch.tensor(float(count), device=device), "sum")
 
     def note(self, name: str, value: float) -> None:
         """Average ``value`` into the next line of the log."""
@@ -88,10 +98,14 @@ class RewardWeightedTrainer(transformers.Trainer):
         self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         batch = UnifiedBatch(**inputs)
+        self.meter.count(batch)
         out, drift = model(batch)
         c = self.config
-        loss = weighted_loss(out, batch, c.text_scale, c.image_scale, c.opening_scale)
-        loss = loss + c.reference_penalty * drift
+        count = None if num_items_in_batch is None else float(num_items_in_batch)
+        loss = weighted_loss(out, batch, c.text_scale, c.image_scale, c.opening_scale, count)
+        share = 1.0 if count is None else len(batch.input_ids) / count
+        loss = loss + c.reference_penalty * share * drift
+        loss = loss * self.accelerator.num_processes  # gradients are averaged over processes, not summed
         for name, value, weight in (
             ("text", out.text, batch.text_weight),
             ("opening", out.opening, batch.text_weight),
@@ -113,6 +127,8 @@ class RewardWeightedTrainer(transformers.Trainer):
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         extra = {k: sum(v) / len(v) for k, v in self.sums.items() if v}
         self.sums.clear()
+        if "loss" in logs:
+            extra |= self.meter.read()
         row = {"step": self.state.global_step, **{k: v for k, v in logs.items() if k != "epoch"}, **extra}
         with self.log_path.open("a") as file:
             file.write(json.dumps({k: float(v) for k, v in row.items() if isinstance(v, int | float)}) + "\n")
@@ -133,21 +149,48 @@ class Averaging(TrainerCallback):
         self.average.save(Path(args.output_dir) / f"checkpoint-{state.global_step}" / "average.pt")
 
 
-def train(config: TrainConfig, progress: Any = lambda stage, done, total: None) -> TrainSummary:
+class Evaluating(TrainerCallback):
+    """Every so many steps: the averaged weights as a checkpoint folder, and what the hook says of it."""
+
+    def __init__(self, model: UnifiedModel, average: Average, config: TrainConfig, hook: Hook) -> None:
+        self.model, self.average, self.config, self.hook = model, average, config, hook
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step % self.config.eval_every or not state.is_world_process_zero:
+            return
+        folder = self.config.out / "eval" / f"step-{state.global_step}"
+        with self.average.applied():
+            self.model.save(str(folder))
+        scores = self.hook(folder, state.global_step)
+        with (self.config.out / "eval.jsonl").open("a") as file:
+            file.write(json.dumps({"step": state.global_step, **scores}) + "\n")
+
+
+def train(
+    config: TrainConfig,
+    progress: Any = lambda stage, done, total: None,
+    evaluate: Hook | None = None,
+) -> TrainSummary:
     """Train ``config.model`` on ``config.data``; the result is a checkpoint folder ``config.out``.
 
+    ``evaluate`` is called every ``config.eval_every`` steps with a checkpoint folder and the step; what it
+    returns is a line of ``eval.jsonl``. Not with LoRA, whose adapters are folded in only at the end.
     Raises ``TrainingError`` when the data teach nothing or the loss is not finite, ``InputError`` when
     the data cannot be read or there is nothing to resume.
     """
+    if config.eval_every and (evaluate is None or config.lora):
+        raise InputError("eval_every needs an evaluation hook, and all parameters trained (lora 0)")
     transformers.utils.logging.set_verbosity_error()
     rows, total = load_examples(config.data, config.weight)
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
-    fixed = {k: v for k, v in settings.items() if k not in ("data", "out", "resume", "save_steps")}
+    fixed = {
+        k: v for k, v in settings.items() if k not in ("data", "out", "resume", "save_steps", "report_to")
+    }
     fixed["data"] = fingerprint(rows)
     torch.manual_seed(config.seed)
     model = load_model(config.model, "cuda" if torch.cuda.is_available() else "cpu")
-    if config.lora:
-        add_lora(model.module, config.lora)
+    if rank := lora_rank(config, model.module):
+        add_lora(model.module, rank)
     freeze(model.module, config.weight)
     policy = Policy(model, config.reference_penalty)
     state = config.out / "trainer"
@@ -160,32 +203,7 @@ def train(config: TrainConfig, progress: Any = lambda stage, done, total: None) 
     else:
         average.load(last / "average.pt")
         trim_log(log, step_of(last))
-    arguments = TrainingArguments(
-        output_dir=str(state),
-        per_device_train_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.accumulate,
-        num_train_epochs=config.epochs,
-        max_steps=config.steps or -1,
-        warmup_steps=config.warmup,
-        lr_scheduler_type="cosine",
-        max_grad_norm=config.max_grad_norm,
-        bf16=config.bf16,
-        use_cpu=not torch.cuda.is_available(),
-        seed=config.seed,
-        data_seed=config.seed,
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-        report_to=[],
-        disable_tqdm=True,
-        logging_steps=10,
-        logging_first_step=True,
-        save_steps=config.save_steps,
-        save_total_limit=2,
-        eval_strategy="no",
-    )
-    # Trainer would wrap the policy in DataParallel, which cannot scatter a UnifiedBatch. Several
-    # devices are for a launcher (torchrun, accelerate): one process each.
-    arguments._n_gpu = min(arguments.n_gpu, 1)
+    arguments = training_arguments(config, state)
 
     def collate(part: list[dict[str, Any]]) -> dict[str, Tensor]:
         return vars(model.collate([to_example(row, config.weight) for row in part]))
@@ -194,12 +212,15 @@ def train(config: TrainConfig, progress: Any = lambda stage, done, total: None) 
     trainer = RewardWeightedTrainer(
         config,
         log,
+        Throughput(model.module, image_tokens(model)),
         model=policy,
         args=arguments,
         train_dataset=rows,
         data_collator=collate,
         callbacks=[Averaging(average, progress)],
     )
+    if evaluate is not None and config.eval_every:
+        trainer.add_callback(Evaluating(model, average, config, evaluate))
     trainer.remove_callback(transformers.PrinterCallback)
     try:
         trainer.train(resume_from_checkpoint=str(last) if last else None)
@@ -209,7 +230,7 @@ def train(config: TrainConfig, progress: Any = lambda stage, done, total: None) 
         raise TrainingError(f"{state}: {error.strerror}; free space and run again with --resume") from error
     if config.ema:
         average.apply()
-    if config.lora:
+    if rank:
         merge_lora(model.module)
     model.module.eval()
     model.save(str(config.out))

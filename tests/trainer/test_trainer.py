@@ -251,6 +251,18 @@ def test_accumulated_batches_equal_one_large_batch(data, tmp_path):
     assert norm == pytest.approx(norm_of_parts)  # Adam hides a wrong scale of the gradient
 
 
+def test_a_short_last_batch_of_a_step_counts_by_its_samples(tmp_path):
+    save_dataset(
+        [sample(id=str(w), text_weight=w) for w in (1.0, 2.0, 3.0, 4.0, 20.0)], tmp_path / "d", "card"
+    )
+
+    def first_norm(name, **changes):
+        train(TrainConfig(tmp_path / "d", tmp_path / name, "fake", ("text",), steps=1, bf16=False, **changes))
+        return json.loads((tmp_path / name / "log.jsonl").read_text().splitlines()[0])["grad_norm"]
+
+    assert first_norm("parts", batch_size=3, accumulate=2) == pytest.approx(first_norm("whole", batch_size=5))
+
+
 class Tied(torch.nn.Module):
     """A unified model that is its own module, with one weight under two names."""
 
@@ -362,3 +374,45 @@ def test_weights_flags_are_checked():
     assert parse_weight("none") == ()
     with pytest.raises(InputError, match="valid"):
         parse_weight("sound")
+
+
+def test_the_hook_sees_a_loadable_checkpoint_and_its_scores_are_kept(data, tiny, tmp_path):
+    from datagen.models import load_model
+
+    def hook(folder, step):
+        return {"parameters": len(list(load_model(str(folder)).module.parameters()))}
+
+    config = TrainConfig(data, tmp_path, tiny, steps=4, eval_every=2, bf16=False)
+    train(config, evaluate=hook)
+    rows = [json.loads(line) for line in (tmp_path / "eval.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == [2, 4]
+    assert all(row["parameters"] > 0 for row in rows)
+
+
+def test_evaluating_does_not_change_what_is_learned(data, tiny, tmp_path):
+    config = TrainConfig(data, tmp_path / "a", tiny, steps=4, bf16=False)
+    train(config)
+    seen = dataclasses.replace(config, out=tmp_path / "b", eval_every=1)
+    train(seen, evaluate=lambda folder, step: {})
+    a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_an_interval_without_a_hook_is_refused(data, tmp_path):
+    with pytest.raises(InputError, match="hook"):
+        train(TrainConfig(data, tmp_path, "fake", steps=1, eval_every=1))
+
+
+def test_the_log_counts_tokens(data, tiny, tmp_path):
+    train(TrainConfig(data, tmp_path, tiny, steps=2, bf16=False))
+    first = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
+    assert first["text_tokens_per_second"] > 0
+    assert first["image_tokens_per_second"] > 0
+    assert "mfu" not in first  # unknown on this device
+
+
+def test_loggers_and_optimizers_that_do_not_exist_list_those_that_do(data, tmp_path):
+    with pytest.raises(InputError, match="valid: tensorboard, trackio, wandb"):
+        TrainConfig(data, tmp_path, report_to=("tensorbored",))
+    with pytest.raises(InputError, match="valid: adamw, adamw8bit"):
+        TrainConfig(data, tmp_path, optimizer="adam8")

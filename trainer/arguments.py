@@ -1,0 +1,63 @@
+"""``TrainConfig`` as ``transformers`` and peft want it: arguments, adapter rank, the optimizer's class."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import TrainingArguments
+
+from datagen.errors import InputError
+from trainer.config import TrainConfig
+
+LORA_ABOVE = 1_000_000_000  # parameters above which adapters are the default
+LORA_RANK = 16
+
+
+def lora_rank(config: TrainConfig, module: nn.Module) -> int:
+    """The rank asked for; by default 16 for a model above a billion parameters and 0, all, below."""
+    if config.lora is not None:
+        return config.lora
+    return LORA_RANK if sum(p.numel() for p in module.parameters()) > LORA_ABOVE else 0
+
+
+def optimizer_class(config: TrainConfig) -> Any:
+    """AdamW, or torchao's with 8-bit states (a quarter of the memory)."""
+    if config.optimizer == "adamw":
+        return torch.optim.AdamW
+    try:
+        from torchao.optim import AdamW8bit
+    except ImportError as error:
+        raise InputError("optimizer adamw8bit needs torchao: pip install 'datagen[train]'") from error
+    return AdamW8bit
+
+
+def training_arguments(config: TrainConfig, state: Path) -> TrainingArguments:
+    """Arguments for ``transformers.Trainer``, its checkpoints and its logs under ``state``."""
+    arguments = TrainingArguments(
+        output_dir=str(state),
+        per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.accumulate,
+        num_train_epochs=config.epochs,
+        max_steps=config.steps or -1,
+        warmup_steps=config.warmup,
+        lr_scheduler_type="cosine",
+        max_grad_norm=config.max_grad_norm,
+        bf16=config.bf16,
+        use_cpu=not torch.cuda.is_available(),
+        seed=config.seed,
+        data_seed=config.seed,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        report_to=list(config.report_to),
+        disable_tqdm=True,
+        logging_steps=10,
+        logging_first_step=True,
+        save_steps=config.save_steps,
+        save_total_limit=2,
+        eval_strategy="no",
+    )
+    # Trainer would wrap the policy in DataParallel, which cannot scatter a UnifiedBatch. Several
+    # devices are for a launcher (torchrun, accelerate): one process each.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
