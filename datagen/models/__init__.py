@@ -18,7 +18,7 @@ MODELS: dict[str, str] = {
     "bagel": "datagen.models.bagel:load",  # BAGEL-7B-MoT
     "janus": "datagen.models.janus:load",  # Janus and Janus-Pro
     "emu3": "datagen.models.emu3:load",
-    "diffusers": "datagen.models.diffusers:load",  # any text-to-image pipeline; draws only
+    "diffusers": "datagen.models.pipelines:load",  # any text-to-image pipeline; draws only
     "vllm-omni": "datagen.models.omni:load",  # vllm-omni:URL, a server; draws only
     "fake": "datagen.models.fake:load",
 }

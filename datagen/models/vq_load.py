@@ -20,7 +20,9 @@ def load(
     Raises ``ModelError`` naming the folder when weights, tokenizer or settings cannot be read.
     """
     from transformers import AutoTokenizer
+    from transformers.utils import logging
 
+    logging.disable_progress_bar()
     folder = hub.fetch(name)
     kept, files = read_settings(folder), {}
     for part in CARRIED:

@@ -378,3 +378,17 @@ def test_an_answer_is_the_product_of_its_tokens_over_its_spellings(model):
 def test_a_model_without_a_tower_says_that_it_cannot_look():
     with pytest.raises(ModelError, match="no understanding tower"):
         load_model("pocket").answer([RED], ["is it red"], ["yes"])
+
+
+def test_the_trainer_trains_it_from_a_weighted_dataset(model, weighted_dataset, tmp_path):
+    from trainer import TrainConfig, train
+
+    model.save(str(tmp_path / "model"))
+    config = TrainConfig(
+        data=weighted_dataset, out=tmp_path / "out", model=str(tmp_path / "model"), steps=2, batch_size=2, lora=2,
+        bf16=False,
+    )  # fmt: skip
+    summary = train(config)
+    assert summary.steps == 2
+    assert {"loss_text", "loss_image"} <= summary.last.keys()
+    assert load(str(tmp_path / "out")).config == model.config

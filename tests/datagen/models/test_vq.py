@@ -360,3 +360,17 @@ def test_the_codecs_normalisation_is_read_from_the_image_processor(tmp_path):
     model.save(str(tmp_path))
     (tmp_path / "datagen.json").unlink()
     assert load_model(str(tmp_path)).settings.mean == (0.4, 0.4, 0.4)
+
+
+def test_the_trainer_trains_it_from_a_weighted_dataset(model, weighted_dataset, tmp_path):
+    from trainer import TrainConfig, train
+
+    model.save(str(tmp_path / "model"))
+    config = TrainConfig(
+        data=weighted_dataset, out=tmp_path / "out", model=str(tmp_path / "model"), steps=2, batch_size=2, lora=2,
+        bf16=False,
+    )  # fmt: skip
+    summary = train(config)
+    assert summary.steps == 2
+    assert {"loss_text", "loss_image"} <= summary.last.keys()
+    assert load_model(str(tmp_path / "out")).settings == model.settings
