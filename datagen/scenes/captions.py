@@ -1,9 +1,9 @@
 """What the pocket model was pretrained on: scenes with captions, as honest and as noisy as web data.
 
 Each ``Caption`` is (prompt, trace, layout, kind). Weaknesses have causes one can read here: counts
-are long-tailed, a quarter of the relations are captioned wrong, the trace of lettering is often a
-misread, and riddles follow Zipf. The trace always describes the picture that is drawn; where a
-caption is noisy it is the *prompt* that disagrees with both.
+are long-tailed, a quarter of counts and of relations is captioned wrong, the trace of lettering is
+often a misread, and riddles follow Zipf. The trace always describes the picture that is drawn;
+where a caption is noisy it is the *prompt* that disagrees with both.
 
 Left out: held-out splits. Pretraining may see any scene; only building and evaluating are split.
 """
@@ -18,6 +18,7 @@ from datagen.scenes.vocabulary import COLORS, NUMBERS, PLURALS, SHAPES
 
 COUNT_ODDS = {2: 10, 3: 6, 4: 2, 5: 1, 6: 1}
 WRONG_RELATION = 0.25
+WRONG_COUNT = 0.25
 MISREAD_TEXT = 0.7
 
 OPENINGS = (
@@ -160,7 +161,11 @@ def _counting(rng: random.Random) -> Caption:
     color = rng.choice(tuple(COLORS)) if rng.random() < 0.5 else None
     size = rng.choice(("small", "large")) if rng.random() < 0.1 else None
     clause = Clause(rng.choice(SHAPES), count, color, size)
-    return _caption("counting", (clause,), noun_phrase(clause, rng), rng)
+    wrong = rng.random() < WRONG_COUNT
+    said = rng.choice([n for n in (count - 1, count + 1) if n in COUNT_ODDS]) if wrong else count
+    return _caption(
+        "counting", (clause,), noun_phrase(replace(clause, count=said), rng), rng, clean=not wrong
+    )
 
 
 def _position(rng: random.Random) -> Caption:
