@@ -34,20 +34,27 @@ ARCHITECTURES: dict[str, str] = {
 PIPELINE = "model_index.json"
 
 
-def load_model(name: str, device: str = "cpu") -> UnifiedModel:
+def load_model(name: str, device: str | None = None) -> UnifiedModel:
     """The model called ``name``, with any options after a ``?``: ``bagel?image_size=512&steps=30``.
 
-    A key of ``MODELS``, ``key:where``, a checkpoint folder, a Hub id (``OWNER/NAME``) or
+    ``device`` None is the GPU where there is one. A key of ``MODELS``, ``key:where``, a checkpoint folder, a Hub id (``OWNER/NAME``) or
     ``module:function``. Raises ``UnknownName`` with the valid names, ``ModelError`` when a checkpoint
     does not load, ``InputError`` for an option that it does not have.
     """
     base, chosen = options.split(name)
+    device = device or best_device()
     kind, _, where = base.partition(":")
     if kind in MODELS:
         return resolve("model", kind, MODELS)(where or kind, device, **chosen)
     if Path(base).is_dir() or hub.is_hub_id(base):
         return resolve_folder(base)(base, device, **chosen)
     return resolve("model", base, MODELS)(base, device, **chosen)
+
+
+def best_device() -> str:
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def resolve_folder(name: str):  # type: ignore[no-untyped-def]  # any loader of the table

@@ -18,13 +18,15 @@ def split(name: str) -> tuple[str, dict[str, Any]]:
     """``name?key=value&key=value`` to the name and its options; values are JSON, or else strings."""
     base, _, query = name.partition("?")
     options: dict[str, Any] = {}
-    for key, text in parse_qsl(query, keep_blank_values=True):
+    try:
+        pairs = parse_qsl(query, keep_blank_values=True, strict_parsing=True) if query else []
+    except ValueError as error:
+        raise InputError(f"model {name!r}: options are key=value, joined by &") from error
+    for key, text in pairs:
         try:
             options[key] = json.loads(text)
         except ValueError:
             options[key] = text
-    if query and not options:
-        raise InputError(f"model {name!r}: options are key=value, joined by &")
     return base, options
 
 

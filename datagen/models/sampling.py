@@ -1,7 +1,36 @@
-"""Drawing the next token for a batch whose rows have their own randomness."""
+"""Drawing the next token for a batch whose rows have their own randomness, and batches that fit."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from datagen.errors import ModelError
+from datagen.models.base import GenerationConfig, UnifiedSample
+
+
+def in_batches(
+    model: Any,
+    generate: Callable[..., list[UnifiedSample]],
+    batch: int,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    config: GenerationConfig,
+    traces: Sequence[str] | None,
+) -> list[UnifiedSample]:
+    """``generate`` on ``batch`` prompts at a time (0: all at once), each with its seed and its trace.
+
+    Raises ``ModelError`` if ``trace="given"`` comes without a trace for each prompt.
+    """
+    if config.trace == "given" and (traces is None or len(traces) != len(prompts)):
+        raise ModelError("trace='given' needs one trace a prompt")
+    size = batch or len(prompts)
+    out: list[UnifiedSample] = []
+    for start in range(0, len(prompts), max(size, 1)):
+        part = slice(start, start + size)
+        out += generate(model, prompts[part], seeds[part], config, None if traces is None else traces[part])
+    return out
 
 
 def choose(

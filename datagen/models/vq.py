@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 
 from datagen.errors import ModelError
 from datagen.models.base import Example, GenerationConfig, UnifiedBatch, UnifiedLoss, UnifiedSample
+from datagen.models.sampling import in_batches
 from datagen.models.vq_generate import generate
 
 SETTINGS = "datagen.json"
@@ -45,6 +46,7 @@ class VQSettings:
     code_temperature: float = 1.0
     top_k: int = 0  # codes kept; 0: all
     max_trace_tokens: int = 256
+    batch: int = 8  # candidates generated at once
     condition_dropout: float = 0.1
     mean: tuple[float, ...] = (0.5, 0.5, 0.5)  # of the pixels that the codec was trained on
     std: tuple[float, ...] = (0.5, 0.5, 0.5)
@@ -145,7 +147,7 @@ class VQModel(ABC):
         config: GenerationConfig,
         traces: Sequence[str] | None = None,
     ) -> list[UnifiedSample]:
-        return generate(self, prompts, seeds, config, traces)
+        return in_batches(self, generate, self.settings.batch, prompts, seeds, config, traces)
 
     def prompt_ids(self, prompt: str, thinks: bool) -> list[int]:
         template = self.settings.think if thinks else self.settings.plain

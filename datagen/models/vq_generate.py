@@ -15,7 +15,6 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from datagen.errors import ModelError
 from datagen.models.base import GenerationConfig, UnifiedSample
 from datagen.models.sampling import choose
 from datagen.sample import Transition
@@ -32,9 +31,7 @@ def generate(
     config: GenerationConfig,
     traces: Sequence[str] | None = None,
 ) -> list[UnifiedSample]:
-    """One candidate a prompt. Raises ``ModelError`` if ``trace="given"`` comes without traces."""
-    if config.trace == "given" and (traces is None or len(traces) != len(prompts)):
-        raise ModelError("trace='given' needs one trace a prompt")
+    """One candidate a prompt, all of them at once."""
     model.network.eval()
     rows = [torch.Generator().manual_seed(seed) for seed in seeds]
     thinks = config.trace != "none"

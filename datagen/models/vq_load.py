@@ -11,11 +11,13 @@ from datagen.errors import ModelError
 from datagen.models import hub, options
 from datagen.models.vq import CARRIED, SETTINGS, VQSettings
 
+FLOAT_ON_CPU = 2_000_000_000  # parameters: below this a CPU computes in float32, above as stored
+
 
 def load(
     kind: Any, name: str, device: str, defaults: VQSettings, chosen: Mapping[str, Any]
 ) -> tuple[Any, Any, VQSettings, str, dict[str, bytes]]:
-    """What ``VQModel`` is made of. ``kind`` is transformers' class; the GPU computes in bfloat16.
+    """What ``VQModel`` is made of. ``kind`` is transformers' class; a GPU computes in bfloat16.
 
     Raises ``ModelError`` naming the folder when weights, tokenizer or settings cannot be read.
     """
@@ -30,7 +32,7 @@ def load(
             files[part] = (folder / part).read_bytes()
     settings = options.apply(defaults, {**normalisation(files), **kept}, str(folder / SETTINGS))
     settings = options.apply(settings, chosen, f"model {name!r}")
-    dtype = torch.float32 if device == "cpu" else torch.bfloat16
+    dtype: Any = "auto" if device == "cpu" else torch.bfloat16
     try:
         network, report = kind.from_pretrained(folder, dtype=dtype, output_loading_info=True)
         tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -40,6 +42,8 @@ def load(
         raise ModelError(
             f"{folder}: weights lack {sorted(report['missing_keys'])[0]}, so they are another model's"
         )
+    if device == "cpu" and network.num_parameters() < FLOAT_ON_CPU:
+        network = network.float()
     return network.to(device).eval(), tokenizer, settings, name, files
 
 

@@ -27,6 +27,7 @@ from datagen.models.bagel.generate import generate
 from datagen.models.bagel.model import Bagel
 from datagen.models.bagel.tokenizer import BagelTokenizer
 from datagen.models.base import Example, GenerationConfig, UnifiedBatch, UnifiedLoss, UnifiedSample
+from datagen.models.sampling import in_batches
 
 WEIGHTS = Path(__file__).parent / "weights"
 HUB = "ByteDance-Seed/BAGEL-7B-MoT"
@@ -84,7 +85,7 @@ class BagelModel:
         config: GenerationConfig,
         traces: Sequence[str] | None = None,
     ) -> list[UnifiedSample]:
-        return generate(self, prompts, seeds, config, traces)
+        return in_batches(self, generate, self.config.batch, prompts, seeds, config, traces)
 
     def losses(self, batch: UnifiedBatch, generator: torch.Generator | None = None) -> UnifiedLoss:
         return self.network(batch, generator)

@@ -49,6 +49,7 @@ class BagelConfig:
     max_trace_tokens: int = 96
     condition_dropout: float = 0.1
     think_prompt: str = ""
+    batch: int = 0  # candidates generated at once; 0: all that are asked for
     think_tags: bool = False  # a trace stands between <think> and </think>
     # the understanding tower (SigLIP); without layers the model cannot look at images
     vit_layers: int = 0
@@ -139,6 +140,7 @@ BAGEL_7B = BagelConfig(
         "The planning process is enclosed within <think> </think> tags, i.e. <think> planning process here "
         "</think> image here"
     ),
+    batch=8,
     think_tags=True,
     vit_layers=26,  # upstream's file says 27 and its code takes one off
 )

@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from datagen.errors import ModelError
 from datagen.models.bagel.flow import guide, integrate, times
 from datagen.models.base import GenerationConfig, UnifiedSample
 from datagen.models.sampling import choose
@@ -34,9 +33,7 @@ def generate(
     config: GenerationConfig,
     traces: Sequence[str] | None = None,
 ) -> list[UnifiedSample]:
-    """One candidate a prompt. Raises ``ModelError`` if ``trace="given"`` comes without traces."""
-    if config.trace == "given" and (traces is None or len(traces) != len(prompts)):
-        raise ModelError("trace='given' needs one trace a prompt")
+    """One candidate a prompt, all of them at once."""
     model.network.eval()
     device = model.network.vae2llm.weight.device
     rows = [torch.Generator().manual_seed(seed) for seed in seeds]

@@ -6,9 +6,12 @@ through attention. What is left out: packed sequences and sharding. The generati
 Follows ByteDance-Seed/Bagel ``modeling/bagel/bagel.py``; state-dict keys are the same.
 """
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from datagen.models.bagel.config import BagelConfig
 from datagen.models.bagel.flow import shifted
@@ -51,6 +54,7 @@ class Bagel(nn.Module):
             self.connector = Connector(config)
             self.vit_pos_embed = PositionEmbedding(config.vit_side, config.hidden_size)
         self.border = (0, 0)  # ids of <|vision_start|> and <|vision_end|>, set by the owner
+        self.checkpointing = False
         self.think: tuple[int, ...] = ()  # ids of the thinking prompt, set by the owner
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
@@ -76,15 +80,23 @@ class Bagel(nn.Module):
 
         ``und`` [B, Tu, d], ``gen`` [B, Tg, d] or None, ``positions`` [B, Tu + Tg], ``mask`` bool
         [B, 1, Tu + Tg, past + Tu + Tg], true where a query may look. Returns the normed streams and
-        the fresh keys and values of each layer.
+        the fresh keys and values of each layer (none under activation checkpointing).
         """
         decoder = self.language_model.model
         cos, sin = rope(positions, self.config.hidden_size // self.config.num_heads, self.config.rope_theta)
         cache = []
+        recompute = self.checkpointing and past is None and torch.is_grad_enabled()
         for i, layer in enumerate(decoder.layers):
+            if recompute:  # a cache would keep what recomputation is to save
+                und, gen, _ = checkpoint(layer, und, gen, cos, sin, mask, None, use_reentrant=False)
+                continue
             und, gen, fresh = layer(und, gen, cos, sin, mask, None if past is None else past[i])
             cache.append(fresh)
         return decoder.norm(und), None if gen is None else decoder.norm_moe_gen(gen), cache
+
+    def gradient_checkpointing_enable(self, *_: Any, **__: Any) -> None:
+        """Recompute each layer in the backward pass; the name and the call are transformers' own."""
+        self.checkpointing = True
 
     def embed(self, ids: Tensor) -> Tensor:
         return self.language_model.model.embed_tokens(ids)

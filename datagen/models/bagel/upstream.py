@@ -28,7 +28,7 @@ WEIGHTS = ("ema.safetensors", "model.safetensors")
 SMALL = 64 * 2**20  # bytes: what is carried along from folder to folder
 # Settings that no tensor tells: ours to keep when the folder is saved.
 KEPT = (
-    "image_size", "timestep_shift", "training_shift", "cfg", "cfg_img", "cfg_interval", "cfg_renorm",
+    "batch", "image_size", "timestep_shift", "training_shift", "cfg", "cfg_img", "cfg_interval", "cfg_renorm",
     "cfg_renorm_min", "steps", "temperature", "max_trace_tokens", "condition_dropout", "think_prompt",
     "think_tags",
 )  # fmt: skip

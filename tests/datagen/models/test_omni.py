@@ -42,7 +42,9 @@ class Handler(BaseHTTPRequestHandler):
             return self.answer(404, b'{"detail": "Not Found"}')
         for key, value in body.items():
             if key not in FIELDS or not isinstance(value, FIELDS[key]):
-                return self.answer(422, json.dumps({"detail": [{"loc": ["body", key], "msg": "bad field"}]}).encode())
+                return self.answer(
+                    422, json.dumps({"detail": [{"loc": ["body", key], "msg": "bad field"}]}).encode()
+                )
         try:
             width, height = (int(x) for x in body["size"].split("x"))
         except ValueError:
@@ -83,7 +85,10 @@ def model(server):
 
 def test_each_prompt_is_drawn_with_its_trace_and_its_seed(server, model):
     made = model.generate(["two circles", "a star"], [5, 6], GIVEN, ["red ones", ""])
-    assert [s.image.getpixel((0, 0)) for s in made] == [(len("two circles\nred ones"), 5, 0), (len("a star"), 6, 0)]
+    assert [s.image.getpixel((0, 0)) for s in made] == [
+        (len("two circles\nred ones"), 5, 0),
+        (len("a star"), 6, 0),
+    ]
     assert [(s.transition, s.trace) for s in made] == [("forced", "red ones"), ("forced", "")]
     assert {s.image.size for s in made} == {(16, 16)}
     assert sorted(b["prompt"] for b in server.bodies) == ["a star", "two circles\nred ones"]
@@ -115,12 +120,14 @@ def test_a_server_that_stays_busy_is_an_error_in_its_own_words(server, model):
 
 
 def test_a_refused_request_is_not_repeated(server, model):
-    with pytest.raises(ModelError, match="422: .*field required"):
+    with pytest.raises(ModelError, match=r"422: .*field required"):
         model.generate([""], [1], GenerationConfig(trace="none"))
     assert len(server.bodies) == 1
 
 
-@pytest.mark.parametrize("content", [b"{}", b'{"data": [{"b64_json": "no*image"}]}', b'{"data": [{"b64_json": "AAAA"}]}'])
+@pytest.mark.parametrize(
+    "content", [b"{}", b'{"data": [{"b64_json": "no*image"}]}', b'{"data": [{"b64_json": "AAAA"}]}']
+)
 def test_an_answer_without_an_image_is_an_error_not_a_missing_picture(server, model, content):
     server.broken = [(200, content)]
     with pytest.raises(ModelError, match="holds no image"):
@@ -141,7 +148,7 @@ def test_a_server_that_is_not_there_is_one_line(server, model):
 
 
 def test_it_writes_no_trace_and_does_not_train(model):
-    with pytest.raises(ModelError, match="only draws.*trace: llm"):
+    with pytest.raises(ModelError, match=r"only draws.*trace: llm"):
         model.generate(["a"], [1], GenerationConfig())
     for call in (lambda: model.module, lambda: model.collate([]), lambda: model.save("x")):
         with pytest.raises(ModelError, match="is a server"):

@@ -137,7 +137,7 @@ def test_what_it_draws_follows_from_the_prompt_and_the_seed_not_the_batch(model)
 
 
 def test_it_writes_no_trace_itself(model):
-    with pytest.raises(ModelError, match="only draws.*trace: llm"):
+    with pytest.raises(ModelError, match=r"only draws.*trace: llm"):
         model.generate(["a"], [1], GenerationConfig())
     with pytest.raises(ModelError, match="one trace a prompt"):
         model.generate(["a"], [1], GIVEN, [])
@@ -153,7 +153,9 @@ def test_the_denoiser_is_called_as_its_pipeline_calls_it(model):
     assert not seen  # the recording stops before the denoiser runs
     arguments = {"num_inference_steps": 4, "height": 16, "width": 16, **model.guidance(1.0)}
     with torch.no_grad():
-        model.pipe(["a circle"], generator=torch.Generator().manual_seed(0), output_type="latent", **arguments)
+        model.pipe(
+            ["a circle"], generator=torch.Generator().manual_seed(0), output_type="latent", **arguments
+        )
     hook.remove()
     args, kwargs, out = seen[0]
     x = kwargs.get("hidden_states", args[0] if args else None)
@@ -241,7 +243,9 @@ def test_lora_training_lowers_the_loss_and_merges_into_an_ordinary_pipeline(kind
     model.save(str(tmp_path))
     again = load_model(str(tmp_path))
     assert again.settings == model.settings
-    assert float(again.losses(batch, torch.Generator().manual_seed(0)).loss.detach()) == pytest.approx(after, rel=1e-4)
+    assert float(again.losses(batch, torch.Generator().manual_seed(0)).loss.detach()) == pytest.approx(
+        after, rel=1e-4
+    )
     config = GenerationConfig(trace="none")
     one, other = model.generate(["a"], [1], config)[0], again.generate(["a"], [1], config)[0]
     assert one.image.tobytes() == other.image.tobytes()

@@ -291,6 +291,20 @@ def test_dropped_text_leaves_the_thinking_prompt():
     assert image_loss("a", "plan it") != pytest.approx(image_loss("a", "Yes No"), abs=1e-6)
 
 
+def test_activation_checkpointing_changes_no_gradient():
+    def gradients(recompute: bool) -> dict[str, torch.Tensor]:
+        model = build()
+        if recompute:
+            model.network.gradient_checkpointing_enable()
+        batch = model.collate([Example("two circles", "red", RED), Example("a star", "", RED)])
+        model.losses(batch, torch.Generator().manual_seed(0)).loss.backward()
+        return {n: p.grad for n, p in model.network.named_parameters() if p.grad is not None}
+
+    plain, recomputed = gradients(False), gradients(True)
+    assert plain.keys() == recomputed.keys() and len(plain) > 40
+    assert all(torch.allclose(plain[n], recomputed[n], atol=1e-6) for n in plain)
+
+
 def test_a_weight_of_zero_gives_a_gradient_of_zero_and_the_tower_never_trains(model):
     model.network.zero_grad()
     batch = model.collate([Example("a", "red", RED, text_weight=0.0, image_weight=0.0)])
