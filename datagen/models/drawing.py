@@ -17,7 +17,8 @@ def texts(
         return list(prompts)
     if traces is None or config.trace == "self":
         raise ModelError(
-            f"model {name!r} only draws, so it cannot write a trace; give the recipe 'trace: llm', or 'none'"
+            f"model {name!r} only draws, so it cannot write a trace; "
+            "give the recipe 'trace: llm' or 'none', and eval --no-trace"
         )
     if len(traces) != len(prompts):
         raise ModelError("trace='given' needs one trace a prompt")

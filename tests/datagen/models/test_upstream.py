@@ -160,6 +160,21 @@ def test_special_tokens_that_qwens_file_lacks_are_added_as_upstream_does(publish
     assert (tok.start_of_image, tok.end_of_image) == (size, size + 1)
 
 
+def test_qwens_vocabulary_and_merges_are_read_where_there_is_no_tokenizer_file(model, published):
+    row = json.loads((published / "tokenizer.json").read_text())
+    (published / "vocab.json").write_text(json.dumps(row["model"]["vocab"]))
+    merges = (m if isinstance(m, str) else " ".join(m) for m in row["model"]["merges"])
+    (published / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n")
+    (published / "tokenizer.json").unlink()
+    (published / "tokenizer_config.json").write_text('{"tokenizer_class": "Qwen2Tokenizer"}')
+    again = load(str(published))
+    tok, was = again.tokenizer, model.tokenizer
+    assert (tok.bos, tok.eos, tok.start_of_image) == (was.bos, was.eos, was.start_of_image)
+    assert tok.decode(tok.encode("three blue stars")) == "three blue stars"
+    again.save(str(published / "again"))
+    assert load(str(published / "again")).tokenizer.encode("two circles") == tok.encode("two circles")
+
+
 def test_a_convolution_in_place_of_the_linear_patch_embedding_is_read_too(model, published):
     state = load_file(published / "ema.safetensors")
     key = "vit_model.vision_model.embeddings.patch_embedding.weight"
