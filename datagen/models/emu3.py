@@ -59,13 +59,13 @@ class Emu3Model(VQModel):
     @torch.no_grad()
     def encode_image(self, pixels: Tensor) -> Tensor:
         sizes = torch.tensor([list(pixels.shape[-2:])] * len(pixels))
-        codes = self.network.model.vqmodel.encode(self.normalised(pixels), sizes).image_tokens
+        codes = self.codec.encode(self.normalised(pixels), sizes).image_tokens
         return torch.stack([c.flatten() for c in codes])
 
     @torch.no_grad()
     def decode_image(self, representation: Tensor) -> Tensor:
         grid = representation.to(self.device).view(-1, self.side, self.side)
-        return self.denormalised(self.network.model.vqmodel.decode(grid))
+        return self.denormalised(self.codec.decode(grid))
 
     @property
     def side(self) -> int:

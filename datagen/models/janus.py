@@ -48,12 +48,12 @@ class JanusModel(VQModel):
 
     @torch.no_grad()
     def encode_image(self, pixels: Tensor) -> Tensor:
-        codes = self.network.model.vqmodel.encode(self.normalised(pixels)).image_tokens
+        codes = self.codec.encode(self.normalised(pixels)).image_tokens
         return codes.view(len(pixels), -1)
 
     @torch.no_grad()
     def decode_image(self, representation: Tensor) -> Tensor:
-        return self.denormalised(self.network.model.vqmodel.decode(representation.to(self.device)))
+        return self.denormalised(self.codec.decode(representation.to(self.device)))
 
     @property
     def side(self) -> int:

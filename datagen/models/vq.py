@@ -137,6 +137,11 @@ class VQModel(ABC):
         return self.network
 
     @property
+    def codec(self) -> Any:
+        """The VQ model, as it was pretrained whatever mode the rest is in: it may hold batch norms."""
+        return self.network.model.vqmodel.eval()
+
+    @property
     def device(self) -> torch.device:
         return self.network.lm_head.weight.device
 

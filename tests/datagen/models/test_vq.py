@@ -329,6 +329,18 @@ def test_encoding_is_what_decoding_undoes_in_shape_and_range(model):
     assert torch.allclose(model.denormalised(model.normalised(pixels)), pixels, atol=1e-6)
 
 
+def test_the_codec_stays_as_it_was_while_the_rest_trains(model):
+    """Emu3's has batch norms: in training mode they would follow the batch, and remember it."""
+    pixels = torch.rand(2, 3, 16, 16) * 2 - 1
+    want = model.encode_image(pixels)
+    before = {k: v.clone() for k, v in model.network.model.vqmodel.state_dict().items()}
+    model.network.train()
+    assert torch.equal(model.encode_image(pixels), want)
+    assert all(torch.equal(v, before[k]) for k, v in model.network.model.vqmodel.state_dict().items())
+    assert model.decoder.training
+    model.network.eval()
+
+
 def test_options_override_settings_and_unknown_ones_are_named(model, tmp_path):
     model.save(str(tmp_path))
     assert load_model(f"{tmp_path}?cfg=2&top_k=5").settings.cfg == 2.0
