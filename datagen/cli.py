@@ -160,6 +160,8 @@ def train(
     weight: Annotated[str, typer.Option(help="text,image / text / image / none (plain SFT)")] = "text,image",
     epochs: Annotated[float, typer.Option(min=0.01)] = 3.0,
     steps: Annotated[int | None, typer.Option(min=1, help="instead of epochs")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="samples at once")] = 32,
+    accumulate: Annotated[int, typer.Option(min=1, help="batches a step")] = 1,
     text_lr: Annotated[float | None, typer.Option(help="rate of the text expert")] = None,
     image_lr: Annotated[float | None, typer.Option(help="rate of the generation expert")] = None,
     lora: Annotated[
@@ -193,6 +195,8 @@ def train(
         weight=parse_weight(weight),
         epochs=epochs,
         steps=steps,
+        batch_size=batch_size,
+        accumulate=accumulate,
         text_lr=TrainConfig.text_lr if text_lr is None else text_lr,
         image_lr=TrainConfig.image_lr if image_lr is None else image_lr,
         lora=lora,
@@ -305,15 +309,25 @@ def recipes(name: Annotated[str | None, typer.Argument(help="show this one, reso
 
 
 @app.command()
-def doctor() -> None:
-    """Which models, LLMs and rewards work here, and the install line for each that does not.
+def doctor(as_json: Json = False) -> None:
+    """Which models, LLMs and rewards work here, which models fit which devices, and the command for each.
 
     Example: datagen doctor
     """
-    from datagen.doctor import check
+    from datagen.doctor import check, needs
 
-    for kind, name, works, hint in check():
-        print(f"{kind:<8} {name:<10} {'works' if works else 'no':<6} {hint}")
+    works, sizes = check(), needs()
+    if as_json:
+        print(json.dumps({"works": works, "needs": [asdict(n) for n in sizes]}, indent=2))
+        return
+    for kind, name, does, hint in works:
+        print(f"{kind:<8} {name:<10} {'works' if does else 'no':<6} {hint}")
+    print("\nMemory, worked out from the configs (bfloat16; adapters of rank 16; activations recomputed):")
+    for n in sizes:
+        here = f"here {n.batch} at once" if n.here else "not here"
+        print(
+            f"{n.model:<8} {n.parameters:>7}  {n.task:<9} {n.gigabytes:>7.1f} GB  {n.device:<20} {here:<16} {n.command}"
+        )
 
 
 def _print_weaknesses(found: list[Any], as_json: bool, path: str) -> None:
