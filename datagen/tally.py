@@ -16,7 +16,7 @@ from datagen.evals.rows import EvalRow, Facets
 from datagen.reasons import explain
 
 SIGNATURES = 20_000  # different facets of one category; later ones are counted without theirs
-EXAMPLES = 3  # failing prompts kept a signature
+EXAMPLES = 5  # failing prompts kept a signature
 
 
 class Category:
@@ -26,6 +26,7 @@ class Category:
         self.benchmark, self.name, self.ranked, self.unscored = benchmark, name, True, 0
         self.prompts, self.signature_of, self.scores = array("Q"), array("I"), array("d")
         self.signatures: dict[Facets, int] = {}
+        self.last = ("", xxhash.xxh3_64_intdigest(b""))
         self.totals: list[EvalRow] = []
         self.notes: dict[str, None] = {}
         self.examples: dict[int, dict[str, str]] = {}
@@ -50,7 +51,9 @@ class Category:
             else:
                 signature = self.signatures.setdefault((), len(self.signatures))
                 self.notes["too many different facets: the later ones are not looked into"] = None
-        self.prompts.append(xxhash.xxh3_64_intdigest(row.prompt_id.encode("utf-8", "surrogatepass")))
+        if row.prompt_id != self.last[0]:
+            self.last = row.prompt_id, xxhash.xxh3_64_intdigest(row.prompt_id.encode("utf-8", "surrogatepass"))
+        self.prompts.append(self.last[1])
         self.signature_of.append(signature)
         self.scores.append(score)
         if score < 1:
@@ -59,8 +62,13 @@ class Category:
     def _failure(self, signature: int, row: EvalRow) -> None:
         way, words = explain(row.reason)
         if way:
-            self.failures.setdefault(signature, Counter())[way] += 1
-        examples = self.examples.setdefault(signature, {})
+            failures = self.failures.get(signature)
+            if failures is None:
+                failures = self.failures[signature] = Counter()
+            failures[way] += 1
+        examples = self.examples.get(signature)
+        if examples is None:
+            examples = self.examples[signature] = {}
         shown = row.prompt or row.prompt_id
         if len(examples) < EXAMPLES and shown not in examples:
             examples[shown] = f"{shown} ({words})"

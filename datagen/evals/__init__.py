@@ -71,14 +71,6 @@ def detect(source: Source) -> str:
     raise ResultsError(f"{source.path}: {what} takes this; {how}; formats: {', '.join(READERS)}")
 
 
-def checked(rows: Iterable[EvalRow], path: str | Path, seen: Duplicates) -> Iterator[EvalRow]:
-    """The same rows, noted in ``seen`` as those of ``path``."""
-    seen.file(str(path))
-    for row in rows:
-        seen.add(row)
-        yield row
-
-
 def read_results(
     path: str | Path,
     format: str | None = None,
@@ -106,5 +98,8 @@ def stream_all(
     """``merge`` without holding the rows: duplicates are raised after the last."""
     seen = Duplicates()
     for path, format in files:
-        yield from checked(stream(path, format, options, companions), path, seen)
+        seen.file(str(path))
+        for row in stream(path, format, options, companions):
+            seen.add(row)
+            yield row
     seen.check()

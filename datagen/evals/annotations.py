@@ -25,7 +25,7 @@ def find(source: Source) -> Path | None:
 def questions(path: Path) -> dict[tuple[str, str], Question]:
     """``(item_id, proposition_id)`` and ``(item_id, question text)`` -> the question."""
     out: dict[tuple[str, str], Question] = {}
-    for _, row in records(path):
+    for _, row in records(path, COLUMNS, "a question sheet"):
         broad, detailed = row["category_broad"].strip().lower(), row["category_detailed"].strip().lower()
         whole = broad if detailed in ("", "-") else f"{broad} - {detailed}"
         parents = tuple(p.strip() for p in row.get("dependency", "").split(",") if p.strip() not in ("", "0"))

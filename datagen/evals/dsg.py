@@ -26,7 +26,7 @@ def read(source: Source) -> Iterator[EvalRow]:
     model, item = "", ""
     models: set[str] = set()
     group: list[tuple[int, dict[str, str]]] = []
-    for at, row in records(path):
+    for at, row in records(path, NEEDED, "DSG"):
         models.add(row.get("t2i_model", ""))
         if wanted is not None and row.get("t2i_model", "") != wanted:
             continue

@@ -26,11 +26,11 @@ def matches(source: Source) -> bool:
 def read(source: Source) -> Iterator[EvalRow]:
     names = source.options
     if unknown := [k for k in names if k not in (*KEYS, "of", "filter")]:
-        raise InputError(f"--map: unknown {unknown[0]!r}; valid: {', '.join(KEYS)}")
+        raise InputError(f"{source.path}: --map: unknown {unknown[0]!r}; valid: {', '.join(KEYS)}")
     for key in ("category", "score"):
         if key not in names:
-            raise InputError(f"--map: {key}= is needed: the column that holds the {key}")
-    scale = number("--map", "scale", names.get("scale", "1"), 1e-9, 1e9)
+            raise InputError(f"{source.path}: --map: {key}= is needed: the column that holds the {key}")
+    scale = number(f"{source.path}: --map", "scale", names.get("scale", "1"), 1e-9, 1e9)
     counts: Counter[tuple[str, str]] = Counter()
     for at, row in _rows(source):
         where = f"{source.path}:{at}"

@@ -48,7 +48,7 @@ def read(source: Source) -> Iterator[EvalRow]:
     metric, language = named[1].lower(), named[3].upper()
     model = _model(source, names)
     classes = _classes(source)
-    for at, row in records(source.path):
+    for at, row in records(source.path, ("",), "OneIG"):
         where = f"{source.path}:{at}"
         index = INDEX.match(row[""])
         if not index:
@@ -130,7 +130,7 @@ def _classes(source: Source) -> dict[tuple[str, str], tuple[str, Facets]]:
         return {}
     folders = {v: k for k, v in FOLDERS.items()}
     out: dict[tuple[str, str], tuple[str, Facets]] = {}
-    for _, row in records(sheet):
+    for _, row in records(sheet, ("category", "id"), "OneIG-Bench"):
         facets = tuple((d, row[c]) for d, c in (("class", "class"), ("length", "prompt_length"), ("type", "type"))
                        if row.get(c) not in (None, "", "None", "nan"))  # fmt: skip
         prompt = next((v for k, v in row.items() if k.startswith("prompt") and k != "prompt_length"), "")

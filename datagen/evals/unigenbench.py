@@ -24,7 +24,7 @@ def matches(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[EvalRow]:
-    for at, row in records(source.path):
+    for at, row in records(source.path, NEEDED, "UniGenBench"):
         where = f"{source.path}:{at}"
         image = IMAGE.search(row["img_path"])
         if not image or not re.fullmatch(r"\d+(\.0)?", row["index"]):
