@@ -22,11 +22,20 @@ from datagen.subskills import grow
 from datagen.tally import tally
 from datagen.weaknesses import find_weaknesses
 
-SIZES = {"single_object": 80, "two_object": 99, "counting": 80, "colors": 94, "position": 100, "color_attr": 100}
+SIZES = {
+    "single_object": 80,
+    "two_object": 99,
+    "counting": 80,
+    "colors": 94,
+    "position": 100,
+    "color_attr": 100,
+}
 IMAGES = 4
 
 
-def draw(rng: np.random.Generator, truth: float, prompts: int, correlation: float, images: int = IMAGES) -> np.ndarray:
+def draw(
+    rng: np.random.Generator, truth: float, prompts: int, correlation: float, images: int = IMAGES
+) -> np.ndarray:
     """Right images of each prompt: beta-binomial, so that two images of a prompt correlate as asked."""
     if correlation <= 0:
         return rng.binomial(images, truth, prompts)
@@ -56,7 +65,15 @@ def whole_benchmarks(rng: np.random.Generator, runs: int, correlation: float) ->
 
 def rows_of(right: np.ndarray, category: str, facet: list[str] | None = None) -> list[EvalRow]:
     return [
-        EvalRow(f"{p:05d}", "", category, float(i < k), i, facets=(("part", facet[p]),) if facet else (), benchmark="b")
+        EvalRow(
+            f"{p:05d}",
+            "",
+            category,
+            float(i < k),
+            i,
+            facets=(("part", facet[p]),) if facet else (),
+            benchmark="b",
+        )
         for p, k in enumerate(right)
         for i in range(IMAGES)
     ]
@@ -69,7 +86,9 @@ def sub_skills(rng: np.random.Generator, runs: int, prompts: int) -> tuple[float
         truths = rng.beta(14, 6, 8)
         drawn = [draw(rng, t, prompts, 0.5) for t in truths]
         raw = [estimate(d.astype(float), np.full(prompts, IMAGES), float(d.sum())) for d in drawn]
-        for truth, before, after in zip(truths, raw, shrink(raw, sum(e.mean for e in raw) / len(raw)), strict=True):
+        for truth, before, after in zip(
+            truths, raw, shrink(raw, sum(e.mean for e in raw) / len(raw)), strict=True
+        ):
             errors.append((before.mean - truth, after.a / (after.a + after.b) - truth))
             low, high = stats.beta.ppf([0.025, 0.975], after.a, after.b)
             hits.append((before.low <= truth <= before.high, low <= truth <= high))
@@ -108,13 +127,17 @@ def verdicts(rng: np.random.Generator, runs: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     rng = np.random.default_rng(args.seed)
 
-    print(f"{args.runs} simulated benchmarks of six categories, truth 0.3 to 0.99, 95% interval holds the truth:")
+    print(
+        f"{args.runs} simulated benchmarks of six categories, truth 0.3 to 0.99, 95% interval holds the truth:"
+    )
     print("  correlation   ours   naive binomial")
     for correlation in (0.0, 0.25, 0.5, 0.75, 1.0):
         ours, naive = whole_benchmarks(rng, args.runs, correlation)
@@ -124,17 +147,25 @@ def main() -> None:
     print(f"\nby prompts and truth ({args.runs} each, correlation 0.5), ours / naive:")
     print("  prompts  " + "".join(f"{t:>14}" for t in truths))
     for prompts in (5, 10, 26, 80, 400):
-        cells = [np.mean([held(draw(rng, t, prompts, 0.5), t) for _ in range(args.runs)], axis=0) for t in truths]
+        cells = [
+            np.mean([held(draw(rng, t, prompts, 0.5), t) for _ in range(args.runs)], axis=0) for t in truths
+        ]
         print(f"  {prompts:7d}  " + "".join(f"{100 * a:7.1f} /{100 * b:5.1f}" for a, b in cells))
 
-    totals = [from_total(float(draw(rng, 0.7, 80, 0.5).mean()) / IMAGES, 80 * IMAGES) for _ in range(args.runs)]
+    totals = [
+        from_total(float(draw(rng, 0.7, 80, 0.5).mean()) / IMAGES, 80 * IMAGES) for _ in range(args.runs)
+    ]
     share = np.mean([e.low <= 0.7 <= e.high for e in totals])
     print(f"\nsummary without rows (80 prompts, truth 0.7), widened by 2.5: {100 * share:.1f}")
 
-    print("\neight sub-skills around their parent: error raw -> shrunk, coverage of interval and of shrunk posterior")
+    print(
+        "\neight sub-skills around their parent: error raw -> shrunk, coverage of interval and of shrunk posterior"
+    )
     for prompts in (5, 10, 26):
         raw, shrunk, interval, posterior = sub_skills(rng, args.runs // 4, prompts)
-        print(f"  {prompts:2d} prompts  {raw:.3f} -> {shrunk:.3f}   {100 * interval:.1f}  {100 * posterior:.1f}")
+        print(
+            f"  {prompts:2d} prompts  {raw:.3f} -> {shrunk:.3f}   {100 * interval:.1f}  {100 * posterior:.1f}"
+        )
 
     few = max(args.runs // 10, 20)
     print(f"\nsplit by chance in any of six categories (at most 5% wanted), {few} benchmarks:")

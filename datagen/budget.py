@@ -57,5 +57,7 @@ def shares(wants: Mapping[str, float], floor: float = FLOOR, cap: float = CAP) -
             return {**fixed, **wanted}
         over = sum(bound[c] - wanted[c] for c in moved)
         # The side that moves more is settled first; settling both at once could overshoot.
-        settled = {c: bound[c] for c in moved if (bound[c] > wanted[c]) == (over > 0)} or {c: bound[c] for c in moved}
+        settled = {c: bound[c] for c in moved if (bound[c] > wanted[c]) == (over > 0)} or {
+            c: bound[c] for c in moved
+        }
         fixed |= settled

@@ -5,6 +5,8 @@ file is accepted: its intervals are wider, and the note says why. Our own suites
 with sizes of their own, so GenEval is only told incomplete when it is nearly whole.
 """
 
+from collections.abc import Collection
+
 SIZES: dict[str, dict[str, int]] = {
     "geneval": {"single_object": 80, "two_object": 99, "counting": 80, "colors": 94, "position": 100,
                 "color_attr": 100},
@@ -24,3 +26,12 @@ def missing(benchmark: str, category: str, prompts: int) -> list[str]:
     if benchmark == "geneval" and prompts < NEARLY * whole:
         return []
     return [f"incomplete: {prompts} of {whole} prompts"]
+
+
+def lacking(benchmark: str, present: Collection[str]) -> list[str]:
+    """A note where categories of a GenEval summary or results file are missing altogether."""
+    whole = SIZES.get(benchmark, {})
+    gone = [c for c in whole if c not in present]
+    if benchmark != "geneval" or not gone or len(gone) == len(whole):
+        return []
+    return [f"incomplete: no {', '.join(gone)} in these results"]

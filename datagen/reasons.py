@@ -9,8 +9,12 @@ from functools import lru_cache
 from typing import NamedTuple
 
 _COUNT = re.compile(r"^expected (?P<what>.+)(?P<sign>>=|<)(?P<n>\d+), found (?P<k>\d+)$")
-_COLOR = re.compile(r"^expected (?P<what>.+)>=(?P<n>\d+), found (?P<k>\d+) (?P<color>[\w-]+); and (?P<others>.*)$")
-_RELATION = re.compile(r"^expected (?P<what>.+) (?P<relation>left of|right of|above|below) target, found (?P<found>.*?) ?target$")
+_COLOR = re.compile(
+    r"^expected (?P<what>.+)>=(?P<n>\d+), found (?P<k>\d+) (?P<color>[\w-]+); and (?P<others>.*)$"
+)
+_RELATION = re.compile(
+    r"^expected (?P<what>.+) (?P<relation>left of|right of|above|below) target, found (?P<found>.*?) ?target$"
+)
 _NOTHING = re.compile(r"^no target for (?P<what>.+) to be (?P<relation>.+)$")
 
 
@@ -47,5 +51,7 @@ def _line(line: str) -> Reason:
             return Reason("no clear relation", f"{wanted}, found no clear relation")
         return Reason("wrong relation", f"{wanted}, found it {match['found']}")
     if match := _NOTHING.match(line):
-        return Reason("missing", f"expected {match['what']} {match['relation']} the other object, which is missing")
+        return Reason(
+            "missing", f"expected {match['what']} {match['relation']} the other object, which is missing"
+        )
     return Reason("", line)

@@ -14,7 +14,7 @@ REMEDIES: tuple[tuple[str, str], ...] = (
     (r"count|numeracy|quantity|number", "counting"),
     (r"orientation|upside", "orientation"),
     (r"structure|deform|part\b|composition$|hand \(", "structure"),
-    (r"color_attr|attribute binding|color attribution|feature matching|color\+|consistency$", "color_attribution"),
+    (r"color_attr|^t2i-compbench/color|attribute binding|color attribution|feature matching|color\+|consistency$", "color_attribution"),
     (r"^geneval/colors|color", "colors"),
     (r"position|spatial|relation - spatial|layout|2d_|3d_|two-dimensional|three-dimensional", "position"),
     (r"two_object|two object|co-occurrence", "two_objects"),

@@ -75,7 +75,9 @@ def _table(rows: Rows, dimension: str) -> tuple[list[str], np.ndarray]:
     return [names[i] for i in kept], full[:, kept]
 
 
-def _between(dimension: str, values: list[str], means: np.ndarray, kind: np.ndarray, kinds: np.ndarray) -> Test:
+def _between(
+    dimension: str, values: list[str], means: np.ndarray, kind: np.ndarray, kinds: np.ndarray
+) -> Test:
     """The facet belongs to the prompt: exact moments under permutation of the prompts' means."""
     total, (moved, cov) = len(means), moments(means, kind, kinds)
     if total < 2 or not cov.any():
@@ -117,7 +119,9 @@ def _verdict(dimension: str, values: list[str], moved: np.ndarray, cov: np.ndarr
     elif not clusters:
         p = float(special.chdtrc(rank, statistic))
     elif clusters > rank:
-        p = float(special.fdtrc(rank, clusters - rank, statistic * (clusters - rank) / (rank * (clusters - 1))))
+        p = float(
+            special.fdtrc(rank, clusters - rank, statistic * (clusters - rank) / (rank * (clusters - 1)))
+        )
     else:
         p = 1.0
     return Test(dimension, tuple(values), tuple(float(x) for x in z), p)
@@ -131,6 +135,6 @@ def totals_differ(dimension: str, values: list[str], parts: list[Estimate]) -> T
     if spread <= 0 or len(parts) < 2:
         return Test(dimension, tuple(values), (0.0,) * len(values), 1.0)
     z = (means - mean) / np.sqrt(spread / effective)
-    return Test(dimension, tuple(values), tuple(map(float, z)), float(special.chdtrc(len(parts) - 1, float(z @ z))))
-
-
+    return Test(
+        dimension, tuple(values), tuple(map(float, z)), float(special.chdtrc(len(parts) - 1, float(z @ z)))
+    )

@@ -114,7 +114,11 @@ def _split_level(level: Sequence[Node]) -> list[Node]:
 def _tests(node: Node) -> list[Test]:
     if node.category.totals:
         parts = _parts(node.category) if not node.path else {}
-        found = [totals_differ(d, list(v), [_total([t]) for t in v.values()]) for d, v in parts.items() if len(v) > 1]
+        found = [
+            totals_differ(d, list(v), [_total([t]) for t in v.values()])
+            for d, v in parts.items()
+            if len(v) > 1
+        ]
         return found
     used = {step.dimension for step in node.path}
     if any(step.besides for step in node.path):
@@ -136,7 +140,13 @@ def _children(node: Node, test: Test) -> list[Node]:
         parts = _parts(node.category)[test.dimension]
         whole = sum(t.summary for t in parts.values())
         children = [
-            Node(node.category, (*node.path, Step(test.dimension, v)), node.rows, _total([t]), t.summary / whole)
+            Node(
+                node.category,
+                (*node.path, Step(test.dimension, v)),
+                node.rows,
+                _total([t]),
+                t.summary / whole,
+            )
             for v, t in parts.items()
         ]
     else:
@@ -179,14 +189,18 @@ def across(roots: Sequence[Node]) -> list[Node]:
     for group in _by_benchmark(roots).values():
         usable = [n for n in group if n.category.ranked and not n.category.totals]
         names = [set(dimensions(n.rows)) for n in usable]
-        shared = sorted(d for d in set().union(*names) if sum(d in mine for mine in names) > 1) if names else []
+        shared = (
+            sorted(d for d in set().union(*names) if sum(d in mine for mine in names) > 1) if names else []
+        )
         found += [node for d in shared for node in _across(usable, d)]
     return found
 
 
 def _across(roots: Sequence[Node], dimension: str) -> list[Node]:
     mine = [n for n in roots if dimension in dimensions(n.rows)]
-    names = list(dict.fromkeys(v for n in mine for s in n.signatures for d, v in n.rows.facets[s] if d == dimension))
+    names = list(
+        dict.fromkeys(v for n in mine for s in n.signatures for d, v in n.rows.facets[s] if d == dimension)
+    )
     moved, cov, prompts = np.zeros(len(names)), np.zeros((len(names), len(names))), np.zeros(len(names))
     for node in mine:
         rows = node.rows

@@ -52,7 +52,10 @@ class Category:
                 signature = self.signatures.setdefault((), len(self.signatures))
                 self.notes["too many different facets: the later ones are not looked into"] = None
         if row.prompt_id != self.last[0]:
-            self.last = row.prompt_id, xxhash.xxh3_64_intdigest(row.prompt_id.encode("utf-8", "surrogatepass"))
+            self.last = (
+                row.prompt_id,
+                xxhash.xxh3_64_intdigest(row.prompt_id.encode("utf-8", "surrogatepass")),
+            )
         self.prompts.append(self.last[1])
         self.signature_of.append(signature)
         self.scores.append(score)
@@ -80,7 +83,9 @@ class Rows:
     ``prompt`` numbers the prompts from 0, ``signature`` indexes ``facets``.
     """
 
-    def __init__(self, prompt: np.ndarray, signature: np.ndarray, score: np.ndarray, facets: list[Facets]) -> None:
+    def __init__(
+        self, prompt: np.ndarray, signature: np.ndarray, score: np.ndarray, facets: list[Facets]
+    ) -> None:
         self.prompt, self.signature, self.score, self.facets = prompt, signature, score, facets
 
     @classmethod

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from datagen.budget import CAP, FLOOR, Yield, advice, shares
-from datagen.completeness import missing
+from datagen.completeness import lacking, missing
 from datagen.errors import InputError, ResultsError
 from datagen.evals.rows import EvalRow
 from datagen.remedies import remedy
@@ -101,12 +101,40 @@ def find_weaknesses(
     trees.sort(key=lambda tree: min(map(_rank, tree)))
     flat = [place for tree in trees for place in tree]
     told = [f for f in flat if f.place.verdict not in ("shown", "too few")]
-    wants = {f.place.id: f.want for f in told if not f.place.split and f.place.probability >= SURE and f.want > 0}
-    share, sure = shares(wants, floor, cap), _sure({f.place.id: f.p for f in told})
+    wants = {
+        f.place.id: f.want for f in told if not f.place.split and f.place.probability >= SURE and f.want > 0
+    }
+    if flat:
+        flat[0] = flat[0]._replace(place=_lacking(flat[0].place, roots))
+    share, sure = (
+        shares(wants, floor, cap),
+        _sure({f.place.id: f.p for f in told if f.place.verdict != "too few"}),
+    )
     return [
         replace(w, budget=share.get(w.id, 0.0), verdict="weak" if w.id in sure else w.verdict)
         for w in (f.place for f in flat)
     ]
+
+
+def parse_targets(given: Sequence[str]) -> dict[str, float]:
+    """``["0.9", "style=0.4"]`` to targets by name, "" for all others. Raises ``InputError``."""
+    out: dict[str, float] = {}
+    for text in given:
+        name, _, value = text.rpartition("=")
+        try:
+            goal = float(value)
+        except ValueError as error:
+            raise InputError(f"--target {text!r}: give a score like 0.9, or NAME=0.4") from error
+        if name in out:
+            raise InputError(f"--target {text!r}: given twice")
+        out[name] = goal
+    return out
+
+
+def _lacking(w: Weakness, roots: Sequence[Node]) -> Weakness:
+    """The first weakness with a note on the categories that its benchmark has and the results do not."""
+    present = [n.category.name for n in roots if n.category.benchmark == w.benchmark]
+    return replace(w, note="; ".join(filter(None, (w.note, *lacking(w.benchmark, present)))))
 
 
 def _named(goal: str, node: Node) -> bool:
@@ -131,7 +159,7 @@ class _Found(NamedTuple):
 
 def _rank(found: _Found) -> tuple[bool, float, float, str]:
     w = found.place
-    return w.verdict in ("shown", "too few"), -round(w.probability, 3), -found.want, w.id
+    return w.verdict == "shown", -round(w.probability, 3), -found.want, w.id
 
 
 def _sure(found: Mapping[str, float]) -> set[str]:
@@ -158,7 +186,9 @@ class _Look:
     def tree(self, node: Node, parent: Weakness | None) -> list[_Found]:
         """The node, then its children, weakest first."""
         here = self.one(node, parent, node.weight)
-        parts = sorted((self.tree(child, here.place) for child in node.children), key=lambda tree: _rank(tree[0]))
+        parts = sorted(
+            (self.tree(child, here.place) for child in node.children), key=lambda tree: _rank(tree[0])
+        )
         return [here, *(found for tree in parts for found in tree)]
 
     def one(self, node: Node, parent: Weakness | None, weight: float) -> _Found:
@@ -169,7 +199,7 @@ class _Look:
         recipe, suggestion = self._recipe(category.name, place)
         found = self.yields.get(recipe or "")
         rate = 0.0 if found and found.hopeless else found.smoothed if found else self.usual
-        marks = node.signatures if not category.totals else []
+        marks = [] if category.totals else [int(s) for s in node.signatures]
         few = 0 < e.clusters < FEWEST
         w = Weakness(
             id=place,
@@ -257,7 +287,7 @@ def _examples(category: Category, marks: Iterable[int]) -> tuple[str, ...]:
     """Failing prompts with what went wrong in words, one a prompt."""
     found: dict[str, str] = {}
     for mark in marks:
-        for prompt, words in category.examples.get(int(mark), {}).items():
+        for prompt, words in category.examples.get(mark, {}).items():
             found.setdefault(prompt, words)
             if len(found) == EXAMPLES:
                 return tuple(found.values())
@@ -267,8 +297,18 @@ def _examples(category: Category, marks: Iterable[int]) -> tuple[str, ...]:
 def _failures(category: Category, marks: Iterable[int]) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for mark in marks:
-        counts.update(category.failures.get(int(mark), {}))
+        counts.update(category.failures.get(mark, {}))
     return dict(counts.most_common())
+
+
+def by_note(found: Sequence[Weakness]) -> list[tuple[str, list[str]]]:
+    """Each note with the places it belongs to, in order."""
+    notes: dict[str, list[str]] = {}
+    for w in found:
+        unscored = f"{w.unscored} unscored, left out" if w.unscored else ""
+        for note in filter(None, (*w.note.split("; "), unscored)):
+            notes.setdefault(note, []).append(w.label or w.category)
+    return list(notes.items())
 
 
 def write_weaknesses(path: Path, weaknesses: Sequence[Weakness]) -> None:

@@ -3,12 +3,20 @@
 They say which category a question belongs to and what the prompt was; results files do not.
 """
 
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 from datagen.evals.files import Source, records
 
-COLUMNS = ("item_id", "text", "proposition_id", "category_broad", "category_detailed", "question_natural_language")
+COLUMNS = (
+    "item_id",
+    "text",
+    "proposition_id",
+    "category_broad",
+    "category_detailed",
+    "question_natural_language",
+)
 
 
 class Question(NamedTuple):
@@ -20,6 +28,11 @@ class Question(NamedTuple):
 
 def find(source: Source) -> Path | None:
     return source.companion(*COLUMNS, beside=("dpg_bench.csv", "dsg-1k-anns.csv"))
+
+
+def repeats(path: Path) -> Counter[tuple[str, str]]:
+    """How often each image is asked a question of the same words: some sheets do so twice."""
+    return Counter((r["item_id"], r["question_natural_language"].strip()) for _, r in records(path, COLUMNS))
 
 
 def questions(path: Path) -> dict[tuple[str, str], Question]:

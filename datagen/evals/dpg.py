@@ -22,7 +22,15 @@ PROMPTS = 1065
 IMAGE = re.compile(r"^(?P<path>.+?\.\w{3,4}), (?P<scores>-?[\d.e+-]+(?:, -?[\d.e+-]+)*)$")
 ENTRY = re.compile(r"^\t(?P<name>[\w -]+?)\s*: (?P<percent>[\d.]+)(?: \(n=(?P<n>\d+)\))?$")
 HEADLINE = re.compile(r"^DPG-Bench score: (?P<percent>[\d.]+)$")
-OTHER = ("Model: ", "Model dir: ", "n_images: ", "Image path: ", "Folder path: ", "Question CSV: ", "Save results to: ")
+OTHER = (
+    "Model: ",
+    "Model dir: ",
+    "n_images: ",
+    "Image path: ",
+    "Folder path: ",
+    "Question CSV: ",
+    "Save results to: ",
+)
 # Questions a full run judges, as lower bounds recovered from one published run's full precision.
 QUESTIONS = {
     "entity": 6178, "attribute": 5006, "relation": 2573, "global": 326, "other": 250, "entity - whole": 1180,
@@ -43,7 +51,9 @@ class _Entry(NamedTuple):
 def matches(source: Source) -> bool:
     head = source.head.splitlines()
     first = next((line for line in head if line.strip()), "")
-    return bool(IMAGE.match(first)) or any(line.startswith(("L1 category scores:", "DPG-Bench score:")) for line in head)
+    return bool(IMAGE.match(first)) or any(
+        line.startswith(("L1 category scores:", "DPG-Bench score:")) for line in head
+    )
 
 
 def read(source: Source) -> Iterator[EvalRow]:
@@ -73,7 +83,7 @@ def read(source: Source) -> Iterator[EvalRow]:
             number(where, "the headline", match["percent"], 0, 100)
         elif not line.startswith(OTHER):
             raise ResultsError(f"{where}: neither an image's scores nor a category's: {line.strip()!r:.60}")
-    yield from _categories(path, entries)
+    yield from _categories(path, entries, headline)
 
 
 def _has_blocks(source: Source) -> bool:
@@ -108,7 +118,7 @@ def _questions(name: str, percent: str, share: float, images: int) -> int:
     return int(full * min(images, PROMPTS) / PROMPTS) if images else full
 
 
-def _categories(path: object, entries: list[tuple[str, _Entry]]) -> Iterator[EvalRow]:
+def _categories(path: object, entries: list[tuple[str, _Entry]], whole: bool) -> Iterator[EvalRow]:
     seen: set[tuple[str, str]] = set()
     for block, entry in entries:
         if (block, entry.name) in seen:
@@ -120,5 +130,6 @@ def _categories(path: object, entries: list[tuple[str, _Entry]]) -> Iterator[Eva
         yield EvalRow(
             entry.name, "", broad, entry.share, summary=max(entry.n, 1), benchmark="dpg-bench", line=entry.line,
             facets=(("L2", entry.name),) if block == "L2" else (), ranked=entry.n > 0,
-            note="raw answers, counts recovered from the printed percentages: interval widened by 2.5",
+            note="raw answers, counts recovered from the printed percentages: interval widened by 2.5"
+            + ("" if whole else "; no DPG-Bench score line: the file was cut, or the run stopped"),
         )  # fmt: skip

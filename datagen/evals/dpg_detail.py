@@ -27,7 +27,7 @@ def matches(source: Source) -> bool:
 def read(source: Source) -> Iterator[EvalRow]:
     path = source.path
     sheet = annotations.find(source)
-    known = annotations.questions(sheet) if sheet else {}
+    known, often = (annotations.questions(sheet), annotations.repeats(sheet)) if sheet else ({}, Counter())
     crops: dict[str, int] = {}
     asked: dict[tuple[str, int], array[int]] = {}  # image and crop -> hashes of its questions, in order
     for at, line in lines(path, complete=True):
@@ -37,10 +37,17 @@ def read(source: Source) -> Iterator[EvalRow]:
         item = re.split(r"[/\\]", match["path"])[-1].rsplit(".", 1)[0]
         crop = crops.setdefault(match["crop"], len(crops))
         seen = asked.setdefault((item, crop), array("L"))
-        seen.append(zlib.crc32(match["question"].encode()))
+        hashed = zlib.crc32(match["question"].encode())
+        seen.append(hashed)
         question = known.get((item, match["question"].strip()))
         if known and question is None:
-            raise ResultsError(f"{path}:{at}: {sheet} has no such question for {item!r}: {match['question']!r:.60}")
+            raise ResultsError(
+                f"{path}:{at}: {sheet} has no such question for {item!r}: {match['question']!r:.60}"
+            )
+        if known and seen.count(hashed) > often[item, match["question"].strip()]:
+            raise ResultsError(
+                f"{path}:{at}: {match['question']!r:.60} is there twice for {item} (crop {crop})"
+            )
         answer = match["answer"].strip().lower()
         if not answer:
             raise ResultsError(f"{path}:{at}: no answer")
@@ -60,4 +67,6 @@ def read(source: Source) -> Iterator[EvalRow]:
         )
     for (item, crop), hashes in asked.items():
         if len(hashes) > 1 and min(Counter(hashes).values()) > 1:
-            raise ResultsError(f"{path}: every question of {item} (crop {crop}) is there twice: a run appended to itself?")
+            raise ResultsError(
+                f"{path}: every question of {item} (crop {crop}) is there twice: a run appended to itself?"
+            )

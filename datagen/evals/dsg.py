@@ -34,7 +34,9 @@ def read(source: Source) -> Iterator[EvalRow]:
             yield from _item(source, group, known)
             group = []
         if wanted is None and len(models) > 1:
-            raise ResultsError(f"{path}:{at}: several models; choose one with --of: {', '.join(sorted(models))}")
+            raise ResultsError(
+                f"{path}:{at}: several models; choose one with --of: {', '.join(sorted(models))}"
+            )
         item, model = row["item_id"], row.get("t2i_model", "")
         group.append((at, row))
     if group:
@@ -64,7 +66,9 @@ def _item(
         item, answer = row["item_id"], answers[row["question_id"]]
         parents = [p.strip() for p in row["dependency_id"].split(",") if p.strip() not in ("", "0")]
         if missing := [p for p in parents if p not in answers]:
-            raise ResultsError(f"{source.path}:{at}: depends on question {missing[0]}, which {item} does not have")
+            raise ResultsError(
+                f"{source.path}:{at}: depends on question {missing[0]}, which {item} does not have"
+            )
         blocked = [p for p in parents if answers[p] == "no"]
         score = 0.0 if blocked and answer else {"yes": 1.0, "no": 0.0}.get(answer)
         question = known.get((item, row["question_id"]))
@@ -78,5 +82,7 @@ def _item(
             facets=(("L2", question.detailed),) if question else (),
             benchmark="dsg",
             line=at,
-            note="" if question else "no dsg-1k-anns.csv: give it with --benchmark to see the question categories",
+            note=""
+            if question
+            else "no dsg-1k-anns.csv: give it with --benchmark to see the question categories",
         )

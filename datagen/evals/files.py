@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
-from pydantic_core import from_json
-
 from datagen.errors import ResultsError
 
 HEAD = 65_536  # characters that detection looks at
@@ -63,7 +61,9 @@ class Source:
         return None
 
 
-def open_source(path: Path, options: Mapping[str, str] | None = None, companions: tuple[Path, ...] = ()) -> Source:
+def open_source(
+    path: Path, options: Mapping[str, str] | None = None, companions: tuple[Path, ...] = ()
+) -> Source:
     """Look at the beginning. Raises ``ResultsError`` for what is missing, empty or binary."""
     if path.is_dir():
         return Source(path, "", options or {}, companions)
@@ -104,7 +104,9 @@ def lines(path: Path, complete: bool = False) -> Iterator[tuple[int, str]]:
                 if len(line) >= LONGEST:
                     raise ResultsError(f"{path}:{number}: a line of more than {LONGEST >> 20} MB")
                 if complete and not line.endswith("\n"):
-                    raise ResultsError(f"{path}:{number}: the last line has no end: half-written? (if not, end it)")
+                    raise ResultsError(
+                        f"{path}:{number}: the last line has no end: half-written? (if not, end it)"
+                    )
                 if not line.isspace():
                     yield number, line.rstrip("\r\n")
     except UnicodeDecodeError as error:
@@ -138,24 +140,12 @@ def parse(where: str, text: str) -> Any:
         raise ResultsError(f"{where}: not JSON: {error}") from error
 
 
-def _quick(text: str) -> Any:
-    """A flat object parsed three times as fast, or None: then ``parse`` decides, and words the error.
-
-    The quick parser takes a key given twice. Outside strings ``":`` only ends a key, so a flat object
-    without one has as many of them as keys; inside strings the quote is escaped.
-    """
-    try:
-        row = from_json(text, allow_inf_nan=False)
-    except ValueError:
-        return None
-    return row if isinstance(row, dict) and text.count('":') - text.count('\\":') == len(row) else None
-
-
 def parse_object(path: Path, number: int, text: str, needed: tuple[str, ...], kind: str) -> dict[str, Any]:
     """A JSON object that has the ``needed`` keys of a ``kind``, from a line of a file (0: a whole file)."""
-    row = _quick(text)
-    if row is None:
-        row = parse(f"{path}:{number}" if number else str(path), text)
+    try:
+        row = _DECODER.decode(text)
+    except (ValueError, RecursionError):
+        row = parse(f"{path}:{number}" if number else str(path), text)  # says it in words
     if isinstance(row, dict):
         for key in needed:
             if key not in row:
@@ -173,7 +163,9 @@ def delimiter(header: str) -> str:
     return "\t" if "\t" in header and "," not in header else ","
 
 
-def records(path: Path, needed: tuple[str, ...] = (), kind: str = "CSV") -> Iterator[tuple[int, dict[str, str]]]:
+def records(
+    path: Path, needed: tuple[str, ...] = (), kind: str = "CSV"
+) -> Iterator[tuple[int, dict[str, str]]]:
     """``(line, record)`` of a CSV or TSV file that has the ``needed`` columns of a ``kind``.
 
     Raises ``ResultsError`` for short, long or half-written records.
@@ -198,7 +190,9 @@ def records(path: Path, needed: tuple[str, ...] = (), kind: str = "CSV") -> Iter
                 if len(cells) != len(names):
                     raise ResultsError(f"{path}:{number}: {len(cells)} columns, the header has {len(names)}")
                 if not whole.ended:
-                    raise ResultsError(f"{path}:{number}: the last line has no end: half-written? (if not, end it)")
+                    raise ResultsError(
+                        f"{path}:{number}: the last line has no end: half-written? (if not, end it)"
+                    )
                 yield number, dict(zip(names, cells, strict=True))
     except csv.Error as error:
         raise ResultsError(f"{path}:{number + 1}: not CSV: {error}") from error

@@ -30,11 +30,17 @@ def read(source: Source) -> Iterator[EvalRow]:
         where = f"{source.path}:{line}: list {index}"
         if key is not None or not isinstance(scores, list) or not scores:
             raise ResultsError(f"{where}: must be a list of atom scores, not {scores!r:.40}")
-        prompt, questions, skills, atoms = prompts[index] if prompts and index < len(prompts) else ("", [], [], 0)
+        prompt, questions, skills, atoms = (
+            prompts[index] if prompts and index < len(prompts) else ("", [], [], 0)
+        )
         if prompts is not None and len(skills) != len(scores):
             raise ResultsError(f"{where}: {len(scores)} scores, {data} has {len(skills)} atoms on that line")
         for i, value in enumerate(scores):
-            score = None if value is None else min(1.0, number(f"{where}, atom {i}", "score", value, 0, 1 + ROUNDING))
+            score = (
+                None
+                if value is None
+                else min(1.0, number(f"{where}, atom {i}", "score", value, 0, 1 + ROUNDING))
+            )
             asked = questions[i] if questions else ("", "")
             yield EvalRow(
                 f"{index:05d}",
@@ -60,6 +66,8 @@ def _prompts(path: Path) -> list[tuple[str, list[tuple[str, str]], list[str], in
         if not isinstance(questions, list) or not isinstance(skills, list) or len(questions) != len(skills):
             raise ResultsError(f"{path}:{at}: vqa_list and skills must be lists of one length")
         atoms: Any = row.get("atom_count") or len(skills)
-        pairs = [(str(q[0]), str(q[1])) if isinstance(q, list) and len(q) == 2 else (str(q), "") for q in questions]
+        pairs = [
+            (str(q[0]), str(q[1])) if isinstance(q, list) and len(q) == 2 else (str(q), "") for q in questions
+        ]
         out.append((str(row["prompt"]), pairs, [str(s) for s in skills], int(atoms)))
     return out

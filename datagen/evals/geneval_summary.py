@@ -25,7 +25,7 @@ def read(source: Source) -> Iterator[EvalRow]:
     for number, line in lines(path):
         match = LINE.match(line)
         if not match:
-            if BEGUN.match(line):
+            if BEGUN.match(line) or line.lstrip().startswith("{"):
                 raise ResultsError(f"{path}:{number}: not 'tag = 76.56% (245 / 320)': {line.strip()!r:.60}")
             continue
         tag, percent, right, total = match[1], match[2], int(match[3]), int(match[4])

@@ -29,7 +29,11 @@ def read(source: Source) -> Iterator[EvalRow]:
             raise ResultsError(f"{where}: must be an instance_id with stats, not {row!r:.40}")
         if row.get("perturbation"):
             continue
-        found = {_name(where, s): s for s in stats if not s["name"].get("perturbation")} if _named(where, stats) else {}
+        found = (
+            {_name(where, s): s for s in stats if not s["name"].get("perturbation")}
+            if _named(where, stats)
+            else {}
+        )
         chosen = chosen or next((m for m in USUAL if m in found), None)
         if chosen is None or (found and chosen not in found):
             raise ResultsError(f"{where}: choose a metric with --map score=NAME: {', '.join(sorted(found))}")

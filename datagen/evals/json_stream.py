@@ -85,8 +85,9 @@ class _Walk:
                 continue
             except ValueError as error:  # NaN, or a key given twice
                 raise self.fail(str(error)) from error
-            if end >= len(self.buffer) - 1 and not self.done and self.more(size):
-                continue  # a number may go on in the next chunk
+            if end >= len(self.buffer) - 1 and not self.done:
+                self.more(size)  # a number may go on in the next chunk
+                continue
             self.at = end
             return found
 

@@ -24,7 +24,9 @@ def matches(source: Source) -> bool:
 def read(source: Source) -> Iterator[EvalRow]:
     path = source.path
     sizes = {k: v for _, k, v in elements(path, "n-samples")}
-    groups = {k for _, k, v in elements(path, "group_subtasks") if v} | {k for _, k, _ in elements(path, "groups")}
+    groups = {k for _, k, v in elements(path, "group_subtasks") if v} | {
+        k for _, k, _ in elements(path, "groups")
+    }
     for line, task, row in elements(path, "results"):
         where = f"{path}:{line}: {task}"
         if not isinstance(row, dict):

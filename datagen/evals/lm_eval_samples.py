@@ -32,7 +32,9 @@ def read(source: Source) -> Iterator[EvalRow]:
         row = parse_object(path, at, line, NEEDED, "lm-eval sample")
         filters.add(str(row.get("filter", "none")))
         if wanted is None and len(filters) > 1:
-            raise ResultsError(f"{where}: several filters; choose with --map filter=NAME: {', '.join(sorted(filters))}")
+            raise ResultsError(
+                f"{where}: several filters; choose with --map filter=NAME: {', '.join(sorted(filters))}"
+            )
         metric = metric or _metric(where, row)
         if metric not in row:
             raise ResultsError(f"{where}: no metric {metric!r}")
@@ -41,7 +43,11 @@ def read(source: Source) -> Iterator[EvalRow]:
             asked = next((doc[k] for k in ("question", "query", "prompt") if isinstance(doc.get(k), str)), "") \
                 if isinstance(doc, dict) else ""  # fmt: skip
             value = row[metric]
-            score = None if value is None else number(where, metric, float(value) if isinstance(value, bool) else value)
+            score = (
+                None
+                if value is None
+                else number(where, metric, float(value) if isinstance(value, bool) else value)
+            )
             yield EvalRow(
                 str(row["doc_id"]), asked, task, score, reason=f"answered {row['filtered_resps']!r:.80}",
                 benchmark="lm-eval", line=at,
@@ -55,5 +61,7 @@ def _metric(where: str, row: dict[str, Any]) -> str:
     names = [str(x) for x in listed] if isinstance(listed, list) else [k for k in USUAL if k in row]
     usual = [k for k in USUAL if k in names][:1] or names
     if len(usual) != 1:
-        raise ResultsError(f"{where}: choose a metric with --map score=NAME: {', '.join(names) or 'none found'}")
+        raise ResultsError(
+            f"{where}: choose a metric with --map score=NAME: {', '.join(names) or 'none found'}"
+        )
     return usual[0]

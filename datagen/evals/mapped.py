@@ -6,7 +6,7 @@ walks into a nested object. Without ``id=`` the prompt's text is the prompt; wit
 """
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from datagen.errors import InputError, ResultsError
@@ -16,6 +16,21 @@ from datagen.evals.rows import EvalRow
 KEYS = ("category", "score", "prompt", "id", "image", "reason", "sub", "scale", "benchmark")
 WORDS = {"true": 1.0, "yes": 1.0, "correct": 1.0, "false": 0.0, "no": 0.0, "incorrect": 0.0}
 MISSING = ("", "null", "none", "na", "n/a")
+
+
+def parse_map(pairs: Iterable[str]) -> dict[str, str]:
+    """``["category=kind,score=ok", "scale=100"]`` to options. Raises ``InputError``."""
+    out: dict[str, str] = {}
+    for pair in (p for group in pairs for p in group.split(",") if p.strip()):
+        key, sign, value = (x.strip() for x in pair.partition("="))
+        if key not in (*KEYS, "filter") or not sign or not value:
+            raise InputError(
+                f"--map {pair!r}: give KEY=COLUMN with KEY one of {', '.join((*KEYS, 'filter'))}"
+            )
+        if key in out:
+            raise InputError(f"--map: {key} is given twice")
+        out[key] = value
+    return out
 
 
 def matches(source: Source) -> bool:

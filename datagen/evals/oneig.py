@@ -31,7 +31,7 @@ def matches(source: Source) -> bool:
         return False
     second = source.head.lstrip("\ufeff").split("\n", 2)[1:2]
     try:
-        cell = next(csv.reader(second), [""])[0]
+        cell = "".join(next(csv.reader(second), [])[:1])
     except csv.Error:
         return False
     return bool(INDEX.match(cell)) or tuple(names[1:]) in SUMMARY
@@ -44,7 +44,9 @@ def read(source: Source) -> Iterator[EvalRow]:
         yield from _summary(source, SUMMARY[tuple(names)])
         return
     if not named:
-        raise ResultsError(f"{source.path}: its name must say the metric, as in alignment_prompt_score_EN_<time>.csv")
+        raise ResultsError(
+            f"{source.path}: its name must say the metric, as in alignment_prompt_score_EN_<time>.csv"
+        )
     metric, language = named[1].lower(), named[3].upper()
     model = _model(source, names)
     classes = _classes(source)
@@ -52,7 +54,9 @@ def read(source: Source) -> Iterator[EvalRow]:
         where = f"{source.path}:{at}"
         index = INDEX.match(row[""])
         if not index:
-            raise ResultsError(f"{where}: the first column must be like anime_000 or 000, not {row['']!r:.40}")
+            raise ResultsError(
+                f"{where}: the first column must be like anime_000 or 000, not {row['']!r:.40}"
+            )
         folder = index[1] or {"text": "text", "reasoning": "reasoning", "style": "anime"}.get(metric, "")
         prompt, facets = classes.get((folder, index[2]), ("", ()))
         cell = row[model].strip()
@@ -67,7 +71,9 @@ def read(source: Source) -> Iterator[EvalRow]:
             benchmark="oneig",
             line=at,
             ranked=metric in RATES,
-            note="" if metric in RATES else f"{metric} is a similarity without a pass mark: give --target {metric}=...",
+            note=""
+            if metric in RATES
+            else f"{metric} is a similarity without a pass mark: give --target {metric}=...",
         )
 
 

@@ -43,7 +43,11 @@ def matches(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[EvalRow]:
     root = source.path
-    found = [_place(p) for p in sorted(root.rglob("annotation*/vqa_result.json"))] if root.is_dir() else [_place(root)]
+    found = (
+        [_place(p) for p in sorted(root.rglob("annotation*/vqa_result.json"))]
+        if root.is_dir()
+        else [_place(root)]
+    )
     whole = {f.samples for f in found if f.evaluator == "annotation_3_in_1"}
     taken: dict[str, Path] = {}
     for file in found:
@@ -78,7 +82,9 @@ def _rows(file: _File) -> Iterator[EvalRow]:
         score = None if row["answer"] is None else number(where, "answer", row["answer"])
         if prompts and index >= len(prompts):
             raise ResultsError(f"{where}: question {index}, but {file.samples} has {len(prompts)} images")
-        prompt_id, prompt, image = prompts[index] if prompts else (f"{index // IMAGES:05d}", "", index % IMAGES)
+        prompt_id, prompt, image = (
+            prompts[index] if prompts else (f"{index // IMAGES:05d}", "", index % IMAGES)
+        )
         yield EvalRow(
             prompt_id, prompt, file.category, score, image, f"{EVALUATORS.get(file.evaluator, 'judge')} score {score}",
             benchmark="t2i-compbench", line=line, ranked=not similarity,

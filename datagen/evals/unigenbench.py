@@ -36,7 +36,9 @@ def read(source: Source) -> Iterator[EvalRow]:
         scores = judged.get("score") if isinstance(judged, dict) else None
         scores = [None] * len(points) if scores is None else scores
         if not isinstance(scores, list) or len(scores) != len(points):
-            raise ResultsError(f"{where}: result_json has not one score for each of {len(points)} test points")
+            raise ResultsError(
+                f"{where}: result_json has not one score for each of {len(points)} test points"
+            )
         analysis = judged.get("analysis") if isinstance(judged, dict) else None
         for i, (point, score) in enumerate(zip(points, scores, strict=True)):
             if score is not None and (isinstance(score, bool) or score not in (0, 1)):

@@ -39,7 +39,9 @@ def read(source: Source) -> Iterator[EvalRow]:
             raise ResultsError(f"{where}: another WISE schema than the first line's")
         prompt_id, subcategory = row["prompt_id"], row["Subcategory"]
         if isinstance(prompt_id, bool) or not isinstance(prompt_id, int) or not 1 <= prompt_id <= 1000:
-            raise ResultsError(f"{where}: prompt_id must be a whole number from 1 to 1000, not {prompt_id!r:.40}")
+            raise ResultsError(
+                f"{where}: prompt_id must be a whole number from 1 to 1000, not {prompt_id!r:.40}"
+            )
         if not isinstance(subcategory, str) or not subcategory:
             raise ResultsError(f"{where}: Subcategory must be a string, not {subcategory!r:.40}")
         domain = next(d for d, last in (LEGACY if legacy else VERIFIED).items() if prompt_id <= last)
