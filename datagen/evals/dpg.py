@@ -38,6 +38,7 @@ QUESTIONS = {
     "attribute - shape": 229, "attribute - size": 22, "attribute - texture": 1645, "other - count": 200,
     "other - text": 25, "relation - spatial": 483, "relation - non-spatial": 79,
 }  # fmt: skip
+EXACT = 10  # decimals from which a file prints in full precision
 LIMIT = 20_000  # the largest denominator that is looked for
 
 
@@ -45,7 +46,7 @@ class _Entry(NamedTuple):
     line: int
     name: str
     share: float
-    n: int
+    n: int  # 0: not printed
 
 
 def matches(source: Source) -> bool:
@@ -59,6 +60,7 @@ def matches(source: Source) -> bool:
 def read(source: Source) -> Iterator[EvalRow]:
     path, block, blocks, images, headline = source.path, "", {"L1": 0, "L2": 0}, 0, False
     entries: list[tuple[str, _Entry]] = []
+    exact = False
     blocked = _has_blocks(source)
     for at, line in lines(path, complete=True):
         where = f"{path}:{at}"
@@ -76,14 +78,15 @@ def read(source: Source) -> Iterator[EvalRow]:
         elif block and (match := ENTRY.match(line)):
             blocks[block] += 1
             share = number(where, match["name"], match["percent"], 0, 100) / 100
-            n = int(match["n"]) if match["n"] else _questions(match["name"], match["percent"], share, images)
-            entries.append((block, _Entry(at, match["name"].strip(" -"), share, n)))
+            exact = exact or len(match["percent"].partition(".")[2]) >= EXACT
+            entries.append((block, _Entry(at, match["name"].strip(" -"), share, int(match["n"] or 0))))
         elif match := HEADLINE.match(line):
             headline = True
             number(where, "the headline", match["percent"], 0, 100)
         elif not line.startswith(OTHER):
             raise ResultsError(f"{where}: neither an image's scores nor a category's: {line.strip()!r:.60}")
-    yield from _categories(path, entries, headline)
+    counted = [(block, e._replace(n=e.n or _questions(e, images, exact))) for block, e in entries]
+    yield from _categories(path, counted, headline)
 
 
 def _has_blocks(source: Source) -> bool:
@@ -108,14 +111,14 @@ def _image(where: str, at: int, match: re.Match[str], blocked: bool) -> Iterator
         )  # fmt: skip
 
 
-def _questions(name: str, percent: str, share: float, images: int) -> int:
-    if len(percent.partition(".")[2]) >= 10:
+def _questions(entry: _Entry, images: int, exact: bool) -> int:
+    """A lower bound on the questions behind a share; 0 where nothing is known of it."""
+    known = QUESTIONS.get(entry.name, 0)
+    if exact:
         for n in range(1, LIMIT):
-            if abs(round(share * n) / n - share) < 1e-11:
-                known = QUESTIONS.get(name, n)
-                return max(n, known) if known % n == 0 and images >= PROMPTS else n
-    full = QUESTIONS.get(name, 0)
-    return int(full * min(images, PROMPTS) / PROMPTS) if images else full
+            if abs(round(entry.share * n) / n - entry.share) < 1e-11:
+                return known if known and known % n == 0 and images >= PROMPTS else n
+    return int(known * min(images, PROMPTS) / PROMPTS) if images else known
 
 
 def _categories(path: object, entries: list[tuple[str, _Entry]], whole: bool) -> Iterator[EvalRow]:
