@@ -7,7 +7,8 @@ whose images of one prompt are correlated, with every category's truth known, an
 2. the same by number of prompts and by truth, where small samples and edges show,
 3. what shrinkage does to sub-skills of few prompts: error and coverage of the posterior ranking uses,
 4. how often a category is split though nothing differs, and though one part is truly weak,
-5. how many verdicts "weak" are wrong, and what of an interrupted or summary-only file still holds.
+5. whether P(weak), by which weaknesses are ranked, is as often true as it says,
+6. how many verdicts "weak" are wrong, and what of an interrupted or summary-only file still holds.
 """
 
 import argparse
@@ -112,6 +113,25 @@ def splits(rng: np.random.Generator, runs: int, parts: int, weak: float | None) 
     return found / runs
 
 
+def question_splits(rng: np.random.Generator, runs: int) -> float:
+    """The same where the parts are questions about one image (DPG, DSG): they share its luck."""
+    found = 0
+    for _ in range(runs):
+        rows = []
+        for name in ("entity", "attribute", "relation"):
+            luck = rng.beta(3, 1, 120)
+            for p in range(120):
+                for q in range(int(rng.integers(2, 7))):
+                    part = (("L2", str(rng.integers(0, 4))),)
+                    rows.append(
+                        EvalRow(
+                            f"{p}", "", name, float(rng.random() < luck[p]), q, facets=part, benchmark="b"
+                        )
+                    )
+        found += any(node.split for node in grow(tally(rows)))
+    return found / runs
+
+
 def verdicts(rng: np.random.Generator, runs: int) -> tuple[float, float]:
     """Share of "weak" verdicts that are wrong, and of truly weak categories (15 points) that get one."""
     said = wrong = there = weak = 0
@@ -124,6 +144,22 @@ def verdicts(rng: np.random.Generator, runs: int) -> tuple[float, float]:
             there += w.verdict == "weak" and truths[w.category] == 0.65
         weak += sum(t == 0.65 for t in truths.values())
     return wrong / max(said, 1), there / weak
+
+
+def calibration(rng: np.random.Generator, runs: int) -> list[tuple[float, float, float, int]]:
+    """For bands of P(weak): its mean, the share truly below the target, and how many there were."""
+    said = []
+    for _ in range(runs):
+        truths = {name: float(rng.beta(8, 2)) for name in SIZES}
+        rows = [r for name, size in SIZES.items() for r in rows_of(draw(rng, truths[name], size, 0.5), name)]
+        said += [(w.probability, truths[w.category] < 0.8) for w in find_weaknesses(rows, target=0.8)]
+    values = np.array(said, dtype=float)
+    bands = [(0.0, 0.1), (0.1, 0.5), (0.5, 0.9), (0.9, 1.01)]
+    picked = [values[(values[:, 0] >= low) & (values[:, 0] < high)] for low, high in bands]
+    return [
+        (low, float(v[:, 0].mean()), float(v[:, 1].mean()), len(v))
+        for (low, _), v in zip(bands, picked, strict=True)
+    ]
 
 
 def main() -> None:
@@ -171,7 +207,12 @@ def main() -> None:
     print(f"\nsplit by chance in any of six categories (at most 5% wanted), {few} benchmarks:")
     for parts in (2, 4, 12):
         print(f"  {parts:2d} parts that do not differ: {100 * splits(rng, few, parts, None):.1f}%")
+    print(f"   4 kinds of question about each image: {100 * question_splits(rng, few):.1f}%")
     print(f"  found when one part of four falls from 0.75 to 0.35: {100 * splits(rng, few, 4, 0.35):.1f}%")
+
+    print("\nP(weak), which ranks, against the share truly below the target:")
+    for low, said, share, n in calibration(rng, few):
+        print(f"  from {low:.1f}: said {100 * said:5.1f}%, true {100 * share:5.1f}%  ({n})")
 
     wrong, found = verdicts(rng, few)
     print(f"\nverdict weak against 0.8: {100 * wrong:.1f}% wrong (at most 5% wanted), "

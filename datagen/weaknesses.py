@@ -100,16 +100,13 @@ def find_weaknesses(
     trees += [[look.one(node, None, 0.0)] for node in across(roots)]
     trees.sort(key=lambda tree: min(map(_rank, tree)))
     flat = [place for tree in trees for place in tree]
-    told = [f for f in flat if f.place.verdict not in ("shown", "too few")]
+    told = [f for f in flat if f.place.verdict != "shown"]
     wants = {
         f.place.id: f.want for f in told if not f.place.split and f.place.probability >= SURE and f.want > 0
     }
-    if flat:
-        flat[0] = flat[0]._replace(place=_lacking(flat[0].place, roots))
-    share, sure = (
-        shares(wants, floor, cap),
-        _sure({f.place.id: f.p for f in told if f.place.verdict != "too few"}),
-    )
+    flat[0] = flat[0]._replace(place=_lacking(flat[0].place, roots))
+    share = shares(wants, floor, cap)
+    sure = _sure({f.place.id: f.p for f in told if f.place.verdict != "too few"})
     return [
         replace(w, budget=share.get(w.id, 0.0), verdict="weak" if w.id in sure else w.verdict)
         for w in (f.place for f in flat)

@@ -43,7 +43,7 @@ def matches(source: Source) -> bool:
 def read(source: Source) -> Iterator[EvalRow]:
     """Raises ``ResultsError`` with the line number of the first bad row."""
     path = source.path
-    prompts: dict[str, tuple[str, str, int]] = {}
+    tags: dict[str, tuple[str, int]] = {}
     cache: dict[str, tuple[Mapping[str, Any], Facets]] = {}
     for number, line in lines(path):
         row = _parsed(path, number, line)
@@ -58,13 +58,11 @@ def read(source: Source) -> Iterator[EvalRow]:
         ):
             raise ResultsError(f"{path}:{number}: {_wrong(row)}")
         prompt_id, image = match.groups()  # type: ignore[union-attr]
-        known = prompts.get(prompt_id)
+        known = tags.get(prompt_id)
         if known is None:
-            prompts[prompt_id] = tag, prompt, number
-        elif known[0] != tag or known[1] != prompt:
-            raise ResultsError(
-                f"{path}:{number}: prompt {prompt_id} has another tag or prompt than on line {known[2]}"
-            )
+            tags[prompt_id] = tag, number
+        elif known[0] != tag:
+            raise ResultsError(f"{path}:{number}: prompt {prompt_id} has another tag than on line {known[1]}")
         found = cache.get(described) if isinstance(described, str) else None
         if found is None:
             found = _metadata(f"{path}:{number}", described, prompt)
