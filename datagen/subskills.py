@@ -227,7 +227,7 @@ def _joined(roots: Sequence[Node], dimension: str, value: str) -> Node:
     offsets = np.cumsum([0] + [p.prompts for p in parts[:-1]])
     prompt = np.concatenate([p.prompt + o for p, o in zip(parts, offsets, strict=True)])
     joined = Category(roots[0].category.benchmark, "all categories")
-    signature, score = np.zeros(len(prompt), np.uint32), np.concatenate([p.score for p in parts])
+    signature, score = np.zeros(len(prompt), np.uint16), np.concatenate([p.score for p in parts])
     for root, part in zip(roots, parts, strict=True):
         for s in np.unique(part.signature):
             joined.examples.setdefault(0, {}).update(root.category.examples.get(int(s), {}))

@@ -32,16 +32,23 @@ def elements(path: Path, *keys: str) -> Iterator[tuple[int, str | None, Any]]:
 
 class _Walk:
     def __init__(self, path: Path, file: Any) -> None:
-        self.path, self.file, self.buffer, self.at, self.line, self.done = path, file, "", 0, 1, False
+        self.path, self.file, self.buffer, self.at, self.done = path, file, "", 0, False
+        self.counted, self.line = 0, 1  # up to where line ends were counted, and the line there
+
+    def here(self) -> int:
+        """The line of the place that was reached; counts each stretch once."""
+        self.line += self.buffer.count("\n", self.counted, self.at)
+        self.counted = self.at
+        return self.line
 
     def fail(self, what: str) -> ResultsError:
-        return ResultsError(f"{self.path}:{self.line}: not JSON: {what}")
+        return ResultsError(f"{self.path}:{self.here()}: not JSON: {what}")
 
     def more(self, size: int = _CHUNK) -> bool:
         """Drop what was read and append up to ``size`` characters; False at the end of the file."""
-        self.line += self.buffer.count("\n", 0, self.at)
+        self.here()
         chunk = self.file.read(size)
-        self.buffer, self.at = self.buffer[self.at :] + chunk, 0
+        self.buffer, self.at, self.counted = self.buffer[self.at :] + chunk, 0, 0
         self.done = not chunk
         return bool(chunk)
 
@@ -75,7 +82,6 @@ class _Walk:
             except json.JSONDecodeError as error:
                 # Either the value goes on beyond the buffer, or it is wrong well before its end.
                 if error.pos < len(self.buffer) - 64 and "Unterminated" not in error.msg:
-                    self.at = error.pos
                     raise self._placed(error) from error
                 if len(self.buffer) - self.at > LONGEST:
                     raise self.fail(f"an element of more than {LONGEST >> 20} MB") from error
@@ -92,7 +98,7 @@ class _Walk:
             return found
 
     def _placed(self, error: json.JSONDecodeError) -> ResultsError:
-        self.line += self.buffer.count("\n", 0, min(error.pos, len(self.buffer)))
+        self.at = min(error.pos, len(self.buffer))
         return self.fail(error.msg + (" (half-written?)" if self.done else ""))
 
     def descend(self, keys: tuple[str, ...]) -> Iterator[tuple[int, str | None, Any]]:
@@ -119,7 +125,7 @@ class _Walk:
                 yield from self.descend(keys[1:])
             else:
                 self.peek()
-                line = self.line + self.buffer.count("\n", 0, self.at)
+                line = self.here()
                 found = self.value()
                 if not keys:
                     yield line, key, found

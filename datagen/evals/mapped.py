@@ -5,7 +5,6 @@ Also ``id=`` and ``image=`` (which prompt, which of its images), ``reason=``, ``
 walks into a nested object. Without ``id=`` the prompt's text is the prompt; without that each row is.
 """
 
-from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -46,7 +45,6 @@ def read(source: Source) -> Iterator[EvalRow]:
         if key not in names:
             raise InputError(f"{source.path}: --map: {key}= is needed: the column that holds the {key}")
     scale = number(f"{source.path}: --map", "scale", names.get("scale", "1"), 1e-9, 1e9)
-    counts: Counter[tuple[str, str]] = Counter()
     for at, row in _rows(source):
         where = f"{source.path}:{at}"
         category = _text(where, names["category"], row)
@@ -57,8 +55,7 @@ def read(source: Source) -> Iterator[EvalRow]:
         if "image" in names:
             image = int(number(where, names["image"], _get(where, names["image"], row), 0, 2**31))
         else:
-            image = counts[category, prompt_id]
-            counts[category, prompt_id] += 1
+            image = at  # counting a prompt's images would need memory for every prompt
         subs = names["sub"].split("+") if "sub" in names else []
         yield EvalRow(
             prompt_id,

@@ -306,7 +306,7 @@ def test_any_jsonl_is_read_through_paths_into_it(tmp_path):
     ]
     path.write_text("".join(json.dumps(x) + "\n" for x in lines))
     rows = read_results(path, options=parse_map(["category=meta.kind,score=verdict,prompt=p"]))
-    assert [(r.score, r.prompt_id, r.image) for r in rows] == [(1.0, "p0", 0), (0.0, "p1", 0), (1.0, "p0", 1)]
+    assert [(r.score, r.prompt_id, r.image) for r in rows] == [(1.0, "p0", 1), (0.0, "p1", 2), (1.0, "p0", 3)]
 
 
 @pytest.mark.parametrize(
