@@ -13,7 +13,7 @@ from datagen.prompts import phrase
 from datagen.recipe import list_recipes, parse_recipe
 from datagen.remedies import remedy
 from datagen.targets import SAMPLERS, VOCABULARIES, sample_targets
-from datagen.weaknesses import Weakness
+from datagen.weakness import Weakness
 
 # What a recipe samples, where its name is not its sampler's.
 SAMPLER_OF = {"color_attribution": "color_attr", "two_objects": "two_object"}

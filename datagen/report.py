@@ -15,7 +15,7 @@ from datagen.compare import compare, transition_rate
 from datagen.errors import DatagenError, InputError
 from datagen.evals import EvalRow, read_results
 from datagen.shards import write_atomic
-from datagen.weaknesses import by_note, read_weaknesses
+from datagen.weakness import by_note, read_weaknesses
 
 PAIRS = 6  # prompts a category shown before and after
 SAMPLES = 18  # candidates shown

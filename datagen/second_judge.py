@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from datagen.compare import compare
 from datagen.evals.rows import EvalRow
-from datagen.weaknesses import Weakness
+from datagen.weakness import Weakness
 
 
 def suspect(found: Sequence[Weakness], first: Sequence[EvalRow], second: Sequence[EvalRow]) -> list[Weakness]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from datagen.console import percent, points, table
-from datagen.weaknesses import Weakness, by_note
+from datagen.weakness import Weakness, by_note
 
 TOLD = 5  # weaknesses whose ways of failing are told
 COLUMNS = (

@@ -20,7 +20,7 @@ from datagen.evals.rows import EvalRow
 
 PROMPTS = 1065
 IMAGE = re.compile(r"^(?P<path>.+?\.\w{3,4}), (?P<scores>-?[\d.e+-]+(?:, -?[\d.e+-]+)*)$")
-ENTRY = re.compile(r"^\t(?P<name>[\w -]+?)\s*: (?P<percent>[\d.]+)(?: \(n=(?P<n>\d+)\))?$")
+ENTRY = re.compile(r"^\t(?P<name>[^:\t]+?)\s*: (?P<percent>[\d.]+)(?: \(n=(?P<n>\d+)\))?$")
 HEADLINE = re.compile(r"^DPG-Bench score: (?P<percent>[\d.]+)$")
 OTHER = (
     "Model: ",

@@ -19,7 +19,7 @@ from datagen.evals.rows import EMPTY, EvalRow, Facets
 
 NEEDED = ("filename", "tag", "prompt", "correct")
 KNOWN = frozenset((*NEEDED, "reason", "metadata", "details"))
-FILENAME = re.compile(r"(?:^|/)(\d{5})/(?:.*/)?(\d+)\.\w+$")
+FILENAME = re.compile(r"(?:^|[/\\])(\d{5})[/\\](?:.*[/\\])?(\d+)\.\w+$")
 PROMPTS = {
     "single_object": 80,
     "two_object": 99,
