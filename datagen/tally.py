@@ -5,6 +5,7 @@ failing prompts are kept as a few examples a signature, ways of failing as count
 the rows' number and not the file's size. What is left out: the rows themselves.
 """
 
+import gc
 from array import array
 from collections import Counter
 from collections.abc import Iterable
@@ -125,10 +126,16 @@ def _numbered(ordered: np.ndarray) -> np.ndarray:
 def tally(rows: Iterable[EvalRow]) -> list[Category]:
     """The categories in the order they first appear, whatever of them was scored."""
     found: dict[tuple[str, str], Category] = {}
-    for row in rows:
-        key = row.benchmark, row.category
-        category = found.get(key)
-        if category is None:
-            category = found[key] = Category(*key)
-        category.add(row)
+    collected = gc.isenabled()
+    gc.disable()  # rows hold no cycles, and looking for some takes a tenth of the time
+    try:
+        for row in rows:
+            key = row.benchmark, row.category
+            category = found.get(key)
+            if category is None:
+                category = found[key] = Category(*key)
+            category.add(row)
+    finally:
+        if collected:
+            gc.enable()
     return [c for c in found.values() if c.scores or c.totals]

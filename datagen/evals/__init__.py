@@ -53,12 +53,12 @@ def stream(
     source = open_source(path, options, tuple(map(Path, companions)))
     if format is None:
         format = "map" if {"category", "score"} <= options.keys() else detect(source)
-    found = 0
-    for row in import_module(READERS[format]).read(source):
-        found += 1
-        yield row
-    if not found:
+    rows = import_module(READERS[format]).read(source)
+    first = next(rows, None)
+    if first is None:
         raise ResultsError(f"{path}: no rows in format {format}")
+    yield first
+    yield from rows
 
 
 def detect(source: Source) -> str:
@@ -97,9 +97,10 @@ def stream_all(
 ) -> Iterator[EvalRow]:
     """``merge`` without holding the rows: duplicates are raised after the last."""
     seen = Duplicates()
+    add = seen.add
     for path, format in files:
         seen.file(str(path))
         for row in stream(path, format, options, companions):
-            seen.add(row)
+            add(row)
             yield row
     seen.check()

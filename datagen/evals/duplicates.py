@@ -20,23 +20,26 @@ class Duplicates:
     def __init__(self) -> None:
         self.keys, self.lines = array("q"), array("I")
         self.files: list[tuple[int, str]] = []  # the first row's number, path
-        self.kinds: dict[tuple[str, str], tuple[bool, str]] = {}
+        self.kinds: dict[tuple[str, str, bool], str] = {}
 
     def file(self, path: str) -> None:
         self.files.append((len(self.keys), path))
 
     def add(self, row: EvalRow) -> None:
         total = row.summary > 0
-        place = row.benchmark, row.category
+        place = row.benchmark, row.category, total
         self.keys.append(hash((place, row.prompt_id, row.image, row.facets if total else None)))
         self.lines.append(row.line)
-        kind = self.kinds.get(place)
-        if kind is None:
-            self.kinds[place] = total, self.files[-1][1]
-        elif kind[0] != total:
+        if place not in self.kinds:
+            self._mixed(row, total)
+            self.kinds[place] = self.files[-1][1]
+
+    def _mixed(self, row: EvalRow, total: bool) -> None:
+        other = self.kinds.get((row.benchmark, row.category, not total))
+        if other is not None:
             raise ResultsError(
                 f"{self.files[-1][1]}: {row.category} as {'totals' if total else 'rows'}, "
-                f"{kind[1]} has it as {'totals' if kind[0] else 'rows'}; give one of them"
+                f"{other} has it as {'rows' if total else 'totals'}; give one of them"
             )
 
     def check(self) -> None:
