@@ -60,7 +60,7 @@ def main() -> None:
     parser.add_argument("--llm", default="template")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--weak", type=int, default=2)
-    parser.add_argument("--prompts", type=int, default=240)
+    parser.add_argument("--prompts", type=int, default=160)
     parser.add_argument("--epochs", type=float, default=3.0)
     parser.add_argument("--per-category", type=int, default=60)
     parser.add_argument("--images", type=int, default=4)
