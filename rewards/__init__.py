@@ -1,16 +1,77 @@
-"""The table of rewards, and ``load_reward``. To add one: a file here and a line in the table."""
+"""The table of rewards, and ``load_reward``. To add one: a file here and a line in the table.
 
+A user's own is ``module:name`` in a recipe: a class (built with the recipe's options), an object with
+``score``, or a plain function ``score(samples) -> list[Score]``.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from datagen.errors import InputError
 from datagen.registry import resolve
-from rewards.base import RewardFunction
+from datagen.sample import Sample, Score
+from rewards.base import UNDECLARED, Card, RewardFunction
 
 REWARDS: dict[str, str] = {
+    # rules on pictures and traces
     "scenes": "rewards.scenes:SceneVerifier",  # classical vision on drawn scenes
+    "lettering": "rewards.lettering:Lettering",  # words in drawn scenes, with partial credit
     "trace": "rewards.trace:TraceVerifier",  # does the layout trace satisfy the target
     "follows": "rewards.trace:FollowsTrace",  # does the picture show what the trace says
-    "judge": "rewards.judge:SceneJudge",  # a small network, held out for evaluation
+    "hygiene": "rewards.hygiene:Hygiene",  # blank, saturated, noise, copies: a gate
+    # photographs: verifiers
+    "objects": "rewards.objects:Objects",  # GenEval's rules on an open detector
+    "text": "rewards.text:Text",  # OCR of lettering
+    # photographs: questions
+    "vqa": "rewards.vqa:Vqa",  # the target's atoms, asked of a vision-language model
+    "self_vqa": "rewards.vqa:SelfVqa",  # asked of the model that drew the picture
+    "trace_vqa": "rewards.trace_vqa:TraceVqa",  # does a free-form plan satisfy the target
+    "follows_vqa": "rewards.trace_vqa:FollowsVqa",  # does the picture follow a free-form plan
+    # photographs: alignment, preference, gates
+    "clip": "rewards.clip:Clip",
+    "siglip": "rewards.clip:Siglip",
+    "pickscore": "rewards.pickscore:PickScore",
+    "hps": "rewards.hps:Hps",
+    "image_reward": "rewards.image_reward:ImageReward",
+    "aesthetic": "rewards.aesthetic:Aesthetic",
+    "nsfw": "rewards.nsfw:Nsfw",
+    # held out: evaluate, never weigh
+    "judge": "rewards.judge:SceneJudge",  # objects in drawn scenes, a small network
+    "letters": "rewards.letters:LetterJudge",  # words in drawn scenes, a small network
 }
 
 
-def load_reward(name: str) -> RewardFunction:
-    """The reward called ``name``: a key of ``REWARDS`` or ``module:Class``."""
-    return resolve("reward", name, REWARDS)()
+class FunctionReward:
+    """A user's function as a reward."""
+
+    heldout = False
+    card: Card = UNDECLARED
+
+    def __init__(self, name: str, function: Callable[[Sequence[Sample]], list[Score]]) -> None:
+        self.name, self.function = name, function
+
+    def score(self, samples: Sequence[Sample]) -> list[Score]:
+        return self.function(samples)
+
+
+def load_reward(name: str, options: Mapping[str, Any] | None = None) -> RewardFunction:
+    """The reward called ``name``: a key of ``REWARDS`` or ``module:name``, built with ``options``.
+
+    Raises ``UnknownName``, or ``InputError`` for options it does not take or an object that is no reward.
+    """
+    found = resolve("reward", name, REWARDS)
+    if isinstance(found, type):
+        try:
+            reward: Any = found(**(options or {}))
+        except TypeError as error:
+            raise InputError(f"reward {name!r}: its options do not fit: {error}") from error
+    elif options:
+        raise InputError(f"reward {name!r} is no class, so it takes no options")
+    else:
+        reward = found if hasattr(found, "score") else FunctionReward(name, found)
+    if not callable(getattr(reward, "score", None) if reward is found else reward.score):
+        raise InputError(f"reward {name!r} has no score(samples)")
+    for field, default in (("name", name), ("heldout", False), ("card", UNDECLARED)):
+        if not hasattr(reward, field):
+            setattr(reward, field, default)
+    return reward

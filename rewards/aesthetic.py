@@ -6,6 +6,7 @@ rewards any pretty picture of something else.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -31,7 +32,7 @@ def predictor_class() -> Any:
             super().__init__(config)
             sizes = (config.projection_dim, 1024, 128, 64, 16, 1)
             layers: list[nn.Module] = []
-            for i, (inner, outer) in enumerate(zip(sizes, sizes[1:], strict=False)):
+            for i, (inner, outer) in enumerate(pairwise(sizes)):
                 layers.append(nn.Linear(inner, outer))
                 if i < 3:  # the dropouts keep their places, for the names of the weights
                     layers.append(nn.Dropout(0.1))

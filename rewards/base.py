@@ -84,7 +84,9 @@ def open_image(image: bytes) -> "Image":
     except Image.DecompressionBombError as error:
         raise ValueError(f"image is too large: {error}") from error
     except (UnidentifiedImageError, OSError, SyntaxError, EOFError, OverflowError) as error:
-        raise ValueError(f"not a readable image: {str(error).splitlines()[0] if str(error) else 'torn'}") from error
+        raise ValueError(
+            f"not a readable image: {str(error).splitlines()[0] if str(error) else 'torn'}"
+        ) from error
 
 
 def _rgb(picture: "Image") -> "Image":

@@ -62,7 +62,9 @@ class TwoTower:
         tokenizer, limit = self.processor.tokenizer, self.model.config.text_config.max_position_embeddings
         clean = [readable(t) for t in texts]
         cut = [len(ids) > limit for ids in tokenizer(clean)["input_ids"]]
-        inputs = tokenizer(clean, padding=self.padding, truncation=True, max_length=limit, return_tensors="pt")
+        inputs = tokenizer(
+            clean, padding=self.padding, truncation=True, max_length=limit, return_tensors="pt"
+        )
         return _unit(self.model.get_text_features(**inputs.to(self.device))), cut
 
     def score(self, samples: Sequence[Sample]) -> list[Score]:

@@ -45,7 +45,9 @@ def from_open_clip(state: dict[str, Tensor]) -> dict[str, Tensor]:
     out: dict[str, Tensor] = {}
     for key, value in state.items():
         if key in ("text_projection", "visual.proj"):
-            out["text_projection.weight" if key == "text_projection" else "visual_projection.weight"] = value.T
+            out["text_projection.weight" if key == "text_projection" else "visual_projection.weight"] = (
+                value.T
+            )
             continue
         name = key
         for old, new in _RENAMES:
@@ -83,7 +85,9 @@ class Hps(TwoTower):
             model = CLIPModel(config)
         model = model.to_empty(device="cpu")
         try:
-            missing, unexpected = model.load_state_dict(from_open_clip(state_of(self.name, path)), strict=False)
+            missing, unexpected = model.load_state_dict(
+                from_open_clip(state_of(self.name, path)), strict=False
+            )
         except RuntimeError as error:
             raise ModelError(f"reward 'hps': {path} does not fit {self.base}: {str(error)[:200]}") from error
         wrong = [k for k in missing if "position_ids" not in k] + unexpected

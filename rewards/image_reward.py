@@ -6,6 +6,7 @@ z-score, about -2 to 2, so combine it by rank or z-score.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -77,7 +78,7 @@ class ImageRewardNet(nn.Module):
         self.text = BlipTextModel(text, add_pooling_layer=False)
         widths = (text.hidden_size, *sizes["head"])
         layers: list[nn.Module] = []
-        for i, (inner, outer) in enumerate(zip(widths, widths[1:], strict=False)):
+        for i, (inner, outer) in enumerate(pairwise(widths)):
             layers.append(nn.Linear(inner, outer))
             if i < 3:  # the dropouts keep their places, for the names of the weights
                 layers.append(nn.Dropout(0.2))
@@ -120,9 +121,7 @@ class ImageReward:
             size={"shortest_edge": side}, crop_size={"height": side, "width": side}
         )
         try:
-            missing, unexpected = self.net.load_state_dict(
-                from_blip(state_of(self.name, path)), strict=False
-            )
+            missing, unexpected = self.net.load_state_dict(from_blip(state_of(self.name, path)), strict=False)
         except RuntimeError as error:
             raise ModelError(f"reward 'image_reward': {path} does not fit: {str(error)[:200]}") from error
         if wrong := [k for k in missing if "position_ids" not in k] + unexpected:

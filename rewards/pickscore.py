@@ -19,7 +19,14 @@ PROCESSOR = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"  # the repository of the wei
 class PickScore(TwoTower):
     name = "pickscore"
     card = Card(
-        ("prompt", "image"), "logit / 26, about 0.6 to 1", "MIT", None, None, 4.0, 32, "yuvalkirstain/PickScore_v1"
+        ("prompt", "image"),
+        "logit / 26, about 0.6 to 1",
+        "MIT",
+        None,
+        None,
+        4.0,
+        32,
+        "yuvalkirstain/PickScore_v1",
     )
 
     def load(self, checkpoint: str) -> tuple[Any, Any]:
