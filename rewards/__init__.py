@@ -4,6 +4,8 @@ A user's own is ``module:name`` in a recipe: a class (built with the recipe's op
 ``score``, or a plain function ``score(samples) -> list[Score]``.
 """
 
+import inspect
+import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -60,18 +62,42 @@ def load_reward(name: str, options: Mapping[str, Any] | None = None) -> RewardFu
     Raises ``UnknownName``, or ``InputError`` for options it does not take or an object that is no reward.
     """
     found = resolve("reward", name, REWARDS)
+    reward: Any
     if isinstance(found, type):
         try:
-            reward: Any = found(**(options or {}))
+            inspect.signature(found).bind(**(options or {}))
         except TypeError as error:
-            raise InputError(f"reward {name!r}: its options do not fit: {error}") from error
+            valid = ", ".join(inspect.signature(found).parameters) or "none"
+            raise InputError(f"reward {name!r}: options: {error}; valid: {valid}") from error
+        reward = found(**(options or {}))
     elif options:
         raise InputError(f"reward {name!r} is no class, so it takes no options")
     else:
-        reward = found if hasattr(found, "score") else FunctionReward(name, found)
-    if not callable(getattr(reward, "score", None) if reward is found else reward.score):
+        reward = FunctionReward(name, found) if inspect.isroutine(found) else found
+    if not callable(getattr(reward, "score", None)):
         raise InputError(f"reward {name!r} has no score(samples)")
     for field, default in (("name", name), ("heldout", False), ("card", UNDECLARED)):
         if not hasattr(reward, field):
             setattr(reward, field, default)
     return reward
+
+
+def load_rewards(
+    names: Sequence[str],
+    options: Mapping[str, Mapping[str, Any]],
+    loaded: dict[str, RewardFunction],
+    model: Any = None,
+) -> dict[str, RewardFunction]:
+    """Rewards by name, those in ``loaded`` used again (it is added to); judges of the model get ``model``.
+
+    The same name with other options is another reward, loaded beside the first.
+    """
+    out = {}
+    for name in names:
+        key = f"{name} {json.dumps(options.get(name, {}), sort_keys=True, default=str)}"
+        if key not in loaded:
+            loaded[key] = load_reward(name, options.get(name))
+        out[name] = loaded[key]
+        if model is not None and (bind := getattr(out[name], "bind", None)) is not None:
+            bind(model)
+    return out

@@ -73,7 +73,7 @@ def open_image(image: bytes) -> "Image":
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
-            picture = Image.open(io.BytesIO(image))
+            picture: Image.Image = Image.open(io.BytesIO(image))
         if picture.width * picture.height > MAX_PIXELS:
             raise ValueError(f"image of {picture.width} x {picture.height} px is larger than 4096 x 4096")
         frames = getattr(picture, "n_frames", 1)

@@ -6,7 +6,7 @@ recommended ones for the others, where nobody has published GenEval-calibrated v
 ``datagen calibrate``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -82,7 +82,8 @@ class Mask2Former:
                 continue
             mask = result["segmentation"][i].bool()
             rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
-            box = tuple(float(x) for x in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+            x0, y0, x1, y1 = (float(x) for x in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
+            box = (x0, y0, x1, y1)
             found.setdefault(name, []).append(Detection(box, float(segment["score"]), mask.cpu().numpy()))
         return found
 
@@ -199,4 +200,8 @@ def _boxes(
     return found
 
 
-DETECTORS: dict[str, type] = {"mask2former": Mask2Former, "grounding_dino": GroundingDino, "owlv2": Owlv2}
+DETECTORS: dict[str, Callable[[str | None, str | None], Detector]] = {
+    "mask2former": Mask2Former,
+    "grounding_dino": GroundingDino,
+    "owlv2": Owlv2,
+}

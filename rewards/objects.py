@@ -96,7 +96,7 @@ class Objects:
             )
         self.batch_size = batch_size or self.card.batch_size
         self.detector: Detector = kind(checkpoint, device)
-        self.detector.thresholds = replace(kind.thresholds, **(thresholds or {}))
+        self.detector.thresholds = replace(self.detector.thresholds, **(thresholds or {}))
         self.color_checkpoint, self.device = color_checkpoint, device
         self._namer: ColorNamer | None = None
 
@@ -149,9 +149,11 @@ class Objects:
         named = self._colors(images, samples, objects)
         out = []
         for i, sample in enumerate(samples):
-            verdict = judge(
-                objects[i], sample.target, lambda cls, some, i=i: [named[i, cls, n] for n in range(len(some))]
-            )
+
+            def colors(cls: str, some: Sequence[Detection], i: int = i) -> list[str]:
+                return [named[i, cls, n] for n in range(len(some))]
+
+            verdict = judge(objects[i], sample.target, colors)
             out.append(Score(self.name, verdict.value, verdict.reason, details(objects[i])))
         return out
 

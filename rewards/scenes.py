@@ -16,7 +16,9 @@ from rewards.vision import objects, read_words
 class SceneVerifier:
     name = "scenes"
     heldout = False
-    card = Card(("target", "image"), "share of the target's atoms that hold", "Apache-2.0, rules", batch_size=64)
+    card = Card(
+        ("target", "image"), "share of the target's atoms that hold", "Apache-2.0, rules", batch_size=64
+    )
 
     def score(self, samples: Sequence[Sample]) -> list[Score]:
         return [self._one(sample) for sample in samples]

@@ -18,7 +18,9 @@ class TraceVerifier:
 
     name = "trace"
     heldout = False
-    card = Card(("target", "trace"), "share of the target's atoms that hold", "Apache-2.0, rules", batch_size=64)
+    card = Card(
+        ("target", "trace"), "share of the target's atoms that hold", "Apache-2.0, rules", batch_size=64
+    )
 
     def score(self, samples: Sequence[Sample]) -> list[Score]:
         return [self._one(sample) for sample in samples]

@@ -48,8 +48,8 @@ class TransformersVLM:
         out = [0.0] * len(questions)
         sizes: dict[Any, list[tuple[Image | None, dict[str, list[int]]]]] = {}
         for image, asked in groups(images, questions).values():
-            for part in chunks(list(asked.items()), self.rows):
-                sizes.setdefault(image.size if image is not None else None, []).append((image, dict(part)))
+            for few in chunks(list(asked.items()), self.rows):
+                sizes.setdefault(image.size if image is not None else None, []).append((image, dict(few)))
         for same in sizes.values():  # pictures of one size have prefixes of one length: no padding
             most = max(sum(len(rows) for rows in asked.values()) for _, asked in same)
             for part in chunks(same, max(1, self.rows // most)):
