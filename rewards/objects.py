@@ -142,7 +142,7 @@ class Objects:
         ]
         limits = self.detector.thresholds
         objects: list[Found] = []
-        for found, sample in zip(self.detector.find(images, classes), samples, strict=True):
+        for found, sample in zip(self._find(images, classes), samples, strict=True):
             least = limits.counting if sample.target.tag == "counting" else limits.score
             kept = {cls: confident(all_, least, limits.overlap) for cls, all_ in found.items()}
             objects.append({cls: some for cls, some in kept.items() if some})
@@ -156,6 +156,18 @@ class Objects:
             verdict = judge(objects[i], sample.target, colors)
             out.append(Score(self.name, verdict.value, verdict.reason, details(objects[i])))
         return out
+
+    def _find(self, images: "list[Image]", classes: list[list[str]]) -> list[Found]:
+        """Detections, pictures of one size at a time: padding would make a picture's boxes depend on
+        what else is in its batch."""
+        sizes: dict[tuple[int, int], list[int]] = {}
+        for i, image in enumerate(images):
+            sizes.setdefault(image.size, []).append(i)
+        found: dict[int, Found] = {}
+        for rows in sizes.values():
+            some = self.detector.find([images[i] for i in rows], [classes[i] for i in rows])
+            found.update(zip(rows, some, strict=True))
+        return [found[i] for i in range(len(images))]
 
     def _colors(
         self, images: "list[Image]", samples: list[Sample], objects: Sequence[Found]
