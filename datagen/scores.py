@@ -46,13 +46,7 @@ def score_candidates(
     """
     columns = {}
     for name in recipe.reward_names:
-        scores = _judge(rewards[name], samples)
-        if len(scores) != len(samples):
-            raise RewardError(f"reward {name!r} returned {len(scores)} scores for {len(samples)} samples")
-        for sample, score in zip(samples, scores, strict=True):
-            if score.value is not None and not math.isfinite(score.value):
-                raise RewardError(f"reward {name!r} gave {score.value} for sample {sample.id}")
-        columns[name] = [replace(s, name=name) for s in scores]  # the recipe's name for it
+        columns[name] = judged(name, rewards[name], samples)
     scored = [
         replace(sample, scores=tuple(columns[name][i] for name in recipe.reward_names))
         for i, sample in enumerate(samples)
@@ -68,6 +62,20 @@ def score_candidates(
             dropped = "unscored" if unscored else scored[i].dropped
             scored[i] = replace(scored[i], reward=reward, dropped=dropped)
     return scored
+
+
+def judged(name: str, reward: "RewardFunction", samples: Sequence[Sample]) -> list[Score]:
+    """One reward on samples, crashes and all; scores carry ``name``, the caller's name for it.
+
+    Raises ``RewardError`` naming the sample whose value is not finite.
+    """
+    scores = _judge(reward, samples)
+    if len(scores) != len(samples):
+        raise RewardError(f"reward {name!r} returned {len(scores)} scores for {len(samples)} samples")
+    for sample, score in zip(samples, scores, strict=True):
+        if score.value is not None and not math.isfinite(score.value):
+            raise RewardError(f"reward {name!r} gave {score.value} for sample {sample.id}")
+    return [replace(score, name=name) for score in scores]
 
 
 def _judge(reward: "RewardFunction", samples: Sequence[Sample]) -> list[Score]:

@@ -82,6 +82,28 @@ def load_reward(name: str, options: Mapping[str, Any] | None = None) -> RewardFu
     return reward
 
 
+def parse_options(given: Sequence[str], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """``REWARD.FIELD=VALUE`` strings, values as YAML, to options by reward.
+
+    Raises ``InputError`` for one of another form or for a reward that is not in ``names``.
+    """
+    import yaml
+
+    out: dict[str, dict[str, Any]] = {}
+    for text in given:
+        left, equals, value = text.partition("=")
+        reward, dot, field = left.rpartition(".")
+        if not equals or not dot or not field:
+            raise InputError(f"--option {text!r}: write REWARD.FIELD=VALUE, as in vqa.aggregate=mean")
+        if reward not in names:
+            raise InputError(f"--option {text!r}: reward {reward!r} is not among {', '.join(names)}")
+        try:
+            out.setdefault(reward, {})[field] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise InputError(f"--option {text!r}: {value!r} is not YAML") from error
+    return out
+
+
 def load_rewards(
     names: Sequence[str],
     options: Mapping[str, Mapping[str, Any]],

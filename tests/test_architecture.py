@@ -29,8 +29,8 @@ LAYERS = (
     {"sample", "errors", "registry"},
     {"scenes", "evals", "statistics", "weaknesses", "targets", "llm.base", "prompts", "suites", "recipe", "console",
      "decontaminate", "compare", "models.base"},
-    {"traces", "candidates", "combine", "scores", "weights", "llm", "models", "dedupe", "shards", "dataset"},
-    {"workers", "pipeline", "evaluate", "hub", "report", "doctor", "loop"},
+    {"traces", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "dedupe", "shards", "dataset"},
+    {"workers", "pipeline", "evaluate", "hub", "report", "monitor", "doctor", "loop"},
     {"cli"},
 )  # fmt: skip
 
