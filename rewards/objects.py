@@ -74,7 +74,7 @@ class Objects:
     heldout = False
     card = Card(
         ("target", "image"), "share of atoms that hold; 1 is GenEval's correct", "MIT, Apache-2.0 by detector",
-        memory_gib=6.0, batch_size=16, checkpoint="facebook/mask2former-swin-small-coco-instance",
+        memory_gib=6.0, batch_size=32, checkpoint="facebook/mask2former-swin-small-coco-instance",
     )  # fmt: skip
 
     def __init__(
