@@ -333,7 +333,11 @@ def owlv2(folder: Path) -> dict[str, Any]:
         vision_config=_tower(image_size=SIDE, patch_size=PATCH),
         projection_dim=32,
     )
-    Owlv2ForObjectDetection(config).save_pretrained(folder)
+    model = Owlv2ForObjectDetection(config)
+    for parameter in model.parameters():  # its own scheme saturates at this width: every score would be 0
+        if parameter.dim() > 1:
+            torch.nn.init.xavier_normal_(parameter)
+    model.save_pretrained(folder)
     tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=16)
     images = Owlv2ImageProcessor(size={"height": SIDE, "width": SIDE})
     Owlv2Processor(images, tokenizer).save_pretrained(folder)

@@ -64,9 +64,10 @@ def crop(image: "Image", detection: Detection) -> "Image":
 
     if detection.mask is not None:
         image = Image.composite(image, Image.new("RGB", image.size, GREY), Image.fromarray(detection.mask))
-    x0, y0, x1, y1 = (round(v) for v in detection.box)
-    x0, y0 = min(x0, image.width - 1), min(y0, image.height - 1)
-    return image.crop((x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))
+    left, top, right, bottom = (round(v) for v in detection.box)
+    left, top = min(max(left, 0), image.width - 1), min(max(top, 0), image.height - 1)
+    right, bottom = min(max(right, left + 1), image.width), min(max(bottom, top + 1), image.height)
+    return image.crop((left, top, right, bottom))
 
 
 class Objects:
