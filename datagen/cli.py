@@ -269,7 +269,7 @@ def run(
     per_category: Annotated[int, typer.Option(min=1, help="evaluation prompts a category")] = 60,
     images: Annotated[int, typer.Option(min=1, help="images a prompt")] = 4,
     weak: Annotated[int, typer.Option(min=1, help="how many weaknesses to build for")] = 2,
-    prompts: Annotated[int, typer.Option(min=1, help="prompts to build, split by budget")] = 160,
+    prompts: Annotated[int, typer.Option(min=1, help="prompts to build, split by budget")] = 240,
     candidates: Annotated[int | None, typer.Option(min=1, help="candidates a prompt")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Ray workers; 0 runs in this process")] = 0,
     epochs: Annotated[float, typer.Option(min=0.01)] = 3.0,

@@ -34,7 +34,7 @@ class LoopConfig:
     per_category: int = 60
     images: int = 4
     weak: int = 2
-    prompts: int = 160  # over all recipes, split by budget
+    prompts: int = 240  # over all recipes, split by budget
     candidates: int | None = None
     workers: int = 0
     cfg: float | None = None
