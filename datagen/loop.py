@@ -121,6 +121,7 @@ class LoopResult:
 
 def run_loop(config: LoopConfig, progress: Progress = lambda stage, done, total: None) -> LoopResult:
     """One turn of the loop in ``config.run``; run it again to resume."""
+    from datagen.monitor import write_alarms
     from datagen.pipeline import build
     from datagen.report import write_report
     from trainer import TrainConfig, train
@@ -166,6 +167,9 @@ def run_loop(config: LoopConfig, progress: Progress = lambda stage, done, total:
     write_atomic(
         run / "comparison.json", (json.dumps([asdict(c) for c in comparisons], indent=2) + "\n").encode()
     )
+    began = time.monotonic()
+    write_alarms(run, JUDGES.get(config.suite, "judge"), seed=config.seed)
+    timed("alarms", began)
     report = write_report(run)
     return LoopResult(comparisons, transition_rate(before), transition_rate(after), seconds, report)
 

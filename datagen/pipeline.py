@@ -182,21 +182,20 @@ class ShardMaker:
 
     def samples(self, job: Job) -> list[Sample]:
         from datagen.models import load_model
-        from rewards import load_reward
+        from rewards import load_rewards
 
         recipe = parse_recipe(job.settings, job.recipe)
         if job.model not in self.models:
             self.models[job.model] = load_model(job.model)
-        for name in recipe.reward_names:
-            if name not in self.rewards:
-                self.rewards[name] = load_reward(name)
-        check_rewards(self.rewards, recipe)
+        options, model = recipe.rewards.options, self.models[job.model]
+        rewards = load_rewards(recipe.reward_names, options, self.rewards, model)
+        check_rewards(rewards, recipe)
         traces = None
         if recipe.trace in ("llm", "template"):
             written = write_traces(job.prompts, recipe.trace, load_llm(job.llm))
             traces = written
         made = generate_candidates(job.prompts, self.models[job.model], recipe, traces)
-        return score_candidates(made, self.rewards, recipe)
+        return score_candidates(made, rewards, recipe)
 
     def __call__(self, job: Job) -> str:
         return write_shard(Path(job.folder) / job.name, self.samples(job))

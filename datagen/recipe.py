@@ -44,11 +44,35 @@ class Candidates(_Strict):
     temperature: float = Field(1.0, ge=0)
 
 
+Modality = Literal["image", "text"]
+
+
 class Rewards(_Strict):
-    """Reward name to weight, combined by weighted mean into one reward for each modality."""
+    """Reward name to weight, combined into one reward for each modality; see ``datagen.combine``.
+
+    ``gates``: name to the least score that passes; what fails has reward 0. ``floors``: name to the
+    least score worth imitating; what is under it keeps its reward and weighs nothing. ``scale``: how
+    scores are made comparable before they are averaged. ``options``: what a reward is built with.
+    """
 
     image: dict[str, float] = {"scenes": 1.0}
     text: dict[str, float] = {"trace": 1.0}
+    gates: dict[Modality, dict[str, float]] = {}
+    floors: dict[Modality, dict[str, float]] = {}
+    scale: dict[Modality, Literal["raw", "zscore", "rank"]] = {}
+    options: dict[str, dict[str, Any]] = {}
+
+    @property
+    def names(self) -> list[str]:
+        """Every reward that is read, sorted."""
+        limits = (*self.gates.values(), *self.floors.values())
+        return sorted({*self.image, *self.text, *(name for some in limits for name in some)})
+
+    @model_validator(mode="after")
+    def _options_are_used(self) -> "Rewards":
+        if unused := sorted(set(self.options) - set(self.names)):
+            raise ValueError(f"options for {unused[0]!r}, which is not among {', '.join(self.names)}")
+        return self
 
     @model_validator(mode="after")
     def _something_counts(self) -> "Rewards":
@@ -88,7 +112,7 @@ class Recipe(_Strict):
 
     @property
     def reward_names(self) -> list[str]:
-        return sorted({*self.rewards.image, *self.rewards.text})
+        return self.rewards.names
 
     def to_yaml(self) -> str:
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)

@@ -47,6 +47,8 @@ def write_report(run: Path) -> Path:
         samples=_samples(run),
         histograms=_histograms(run),
         build=_json(run / "build.json"),
+        alarms=_json(run / "alarms.json"),
+        heaviest=_heaviest(run),
         seconds=_json(run / "timings.json"),
     )
     path = run / "report.html"
@@ -130,6 +132,29 @@ def _samples(run: Path) -> list[dict[str, Any]]:
             }
         )
     return out
+
+
+def _heaviest(run: Path) -> list[dict[str, Any]]:
+    """The samples that weigh most in training, with what the held-out judge says of each."""
+    from datagen.candidates import png
+    from datagen.dataset import load_weighted
+
+    top = {row["id"]: row for row in _json(run / "alarms.json").get("top", [])}
+    if not top:
+        return []
+    try:
+        rows = load_weighted(run / "dataset").with_format(None)
+    except DatagenError:
+        return []
+    places = {name: i for i, name in enumerate(rows["id"]) if name in top}
+    found = []
+    for name, judged in top.items():
+        if name in places:
+            row = rows[places[name]]
+            picture = _data_uri(png(row["image"])) if row["image"] is not None else ""
+            shown = {k: row[k] for k in ("prompt", "recipe", "reward", "image_weight")}
+            found.append({**shown, "picture": picture, "heldout": judged["heldout"], "why": judged["why"]})
+    return found
 
 
 def _histograms(run: Path) -> list[tuple[str, list[int], float]]:

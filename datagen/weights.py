@@ -11,22 +11,28 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import exp
 
+from datagen.combine import combined, imitable
 from datagen.recipe import Recipe, Weights
 from datagen.sample import Sample
-from datagen.scores import combine
 
 
-def rwr(rewards: Sequence[float | None], settings: Weights) -> list[float]:
-    """Weights [K] of one group for one modality; None (unscored) weighs 0 and is in no mean."""
+def rwr(
+    rewards: Sequence[float | None], settings: Weights, imitable: Sequence[bool] | None = None
+) -> list[float]:
+    """Weights [K] of one group for one modality; None (unscored) weighs 0 and is in no mean.
+
+    ``imitable`` False weighs 0 and is in the mean: a reward's own floor was missed.
+    """
+    allowed = imitable if imitable is not None else [True] * len(rewards)
     known = [r for r in rewards if r is not None]
     if not known:
         return [0.0] * len(rewards)
     mean = sum(known) / len(known)
     raw = [
         min(exp(min((r - mean) / settings.temperature, 50.0)), settings.max)
-        if r is not None and r >= settings.floor
+        if r is not None and r >= settings.floor and may
         else 0.0
-        for r in rewards
+        for r, may in zip(rewards, allowed, strict=True)
     ]
     total = sum(raw)
     if total == 0:
@@ -44,11 +50,12 @@ def weigh(samples: Sequence[Sample], recipe: Recipe) -> list[Sample]:
         groups.setdefault(sample.group_id, []).append(i)
     done = list(samples)
     for members in groups.values():
-        image = [combine(samples[i], recipe.rewards.image) for i in members]
-        text = [combine(samples[i], recipe.rewards.text) for i in members]
+        group = [samples[i] for i in members]
+        image, text = (combined(group, recipe.rewards, m) for m in ("image", "text"))
         known = [r for r in image if r is not None]
         mean = sum(known) / len(known) if known else 0.0
-        image_weights, text_weights = rwr(image, recipe.weights), rwr(text, recipe.weights)
+        image_weights = rwr(image, recipe.weights, [imitable(s, recipe.rewards, "image") for s in group])
+        text_weights = rwr(text, recipe.weights, [imitable(s, recipe.rewards, "text") for s in group])
         for i, reward, wi, wt in zip(members, image, image_weights, text_weights, strict=True):
             sample = samples[i]
             kept = not sample.dropped

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from datagen.sample import Sample, Score
 from datagen.scenes.layout import Seen, check
 from datagen.scenes.vocabulary import COLORS, GRID, SHAPES, SIZE_PX, SIZES
-from rewards.base import pixels
+from rewards.base import NO_IMAGE, Card, pixels
 
 WEIGHTS = Path(__file__).parent / "weights" / "judge.safetensors"
 OUTPUTS = (len(SHAPES) + 1, len(COLORS), len(SIZES))  # logits a cell: empty + shapes, colours, sizes
@@ -75,6 +75,10 @@ def decode(logits: Tensor) -> list[list[Seen]]:
 class SceneJudge:
     name = "judge"
     heldout = True
+    card = Card(
+        ("target", "image"), "share of the target's atoms that hold", "Apache-2.0", batch_size=64,
+        checkpoint="rewards/weights/judge.safetensors",
+    )  # fmt: skip
 
     def __init__(self, weights: Path = WEIGHTS) -> None:
         from safetensors.torch import load_file
@@ -95,7 +99,7 @@ class SceneJudge:
             if sample.target.text:
                 scores[i] = Score(self.name, None, "this judge does not read lettering")
             elif sample.image is None:
-                scores[i] = Score(self.name, 0.0, "no image was opened")
+                scores[i] = Score(self.name, 0.0, NO_IMAGE)
             else:
                 try:
                     image = pixels(sample.image)

@@ -9,20 +9,23 @@ from collections.abc import Sequence
 
 from datagen.sample import Sample, Score
 from datagen.scenes.layout import check
-from rewards.base import pixels
+from rewards.base import NO_IMAGE, Card, pixels
 from rewards.vision import objects, read_words
 
 
 class SceneVerifier:
     name = "scenes"
     heldout = False
+    card = Card(
+        ("target", "image"), "share of the target's atoms that hold", "Apache-2.0, rules", batch_size=64
+    )
 
     def score(self, samples: Sequence[Sample]) -> list[Score]:
         return [self._one(sample) for sample in samples]
 
     def _one(self, sample: Sample) -> Score:
         if sample.image is None:
-            return Score(self.name, 0.0, "no image was opened")
+            return Score(self.name, 0.0, NO_IMAGE)
         try:
             image = pixels(sample.image)
         except ValueError as error:

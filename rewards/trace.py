@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datagen.sample import Sample, Score
 from datagen.scenes.layout import Placed, Seen, check, parse_layout
 from datagen.scenes.vocabulary import GRID, SIZE_PX
-from rewards.base import pixels
+from rewards.base import NO_IMAGE, Card, pixels
 from rewards.vision import objects, read_words
 
 
@@ -18,6 +18,9 @@ class TraceVerifier:
 
     name = "trace"
     heldout = False
+    card = Card(
+        ("target", "trace"), "share of the target's atoms that hold", "Apache-2.0, rules", batch_size=64
+    )
 
     def score(self, samples: Sequence[Sample]) -> list[Score]:
         return [self._one(sample) for sample in samples]
@@ -42,13 +45,14 @@ class FollowsTrace:
 
     name = "follows"
     heldout = False
+    card = Card(("trace", "image"), "F1 of objects", "Apache-2.0, rules", batch_size=64)
 
     def score(self, samples: Sequence[Sample]) -> list[Score]:
         return [self._one(sample) for sample in samples]
 
     def _one(self, sample: Sample) -> Score:
         if sample.image is None:
-            return Score(self.name, 0.0, "no image was opened")
+            return Score(self.name, 0.0, NO_IMAGE)
         placed = parse_layout(sample.trace) if sample.trace else None
         if placed is None:
             return Score(self.name, None, "no layout trace to follow")

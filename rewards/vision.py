@@ -123,7 +123,7 @@ def objects(image: np.ndarray) -> list[Seen]:
 
 
 def read_words(image: np.ndarray) -> list[str]:
-    """Words of two letters or more, read left to right with the 5 x 5 font at any offset."""
+    """Words of two letters or more, top to bottom, read with the 5 x 5 font at any offset."""
     index, coverage = color_map(image)
     ink = np.where(index >= 0, coverage, 0.0)
     glyphs = np.stack([glyph(c) for c in FONT])  # [26, 5, 5]
@@ -149,10 +149,8 @@ def read_words(image: np.ndarray) -> list[str]:
                 at += LETTER
             if len(word) >= 2:
                 best.append((float(np.sum(quality)), top, word))
-    words: list[str] = []
-    rows: list[int] = []
+    words: dict[int, str] = {}
     for _, top, word in sorted(best, reverse=True):
-        if all(abs(top - r) >= 5 for r in rows):
-            rows.append(top)
-            words.append(word)
-    return words
+        if all(abs(top - row) >= 5 for row in words):
+            words[top] = word
+    return [word for _, word in sorted(words.items())]

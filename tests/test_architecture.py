@@ -11,10 +11,10 @@ ROOT = Path(__file__).parent.parent
 FILES = sorted(p for d in ("datagen", "rewards", "trainer", "recipes") for p in (ROOT / d).rglob("*.py"))
 DOORS = {
     "ray": ("datagen/workers.py",),
-    "vllm": ("datagen/llm/engine.py",),
+    "vllm": ("datagen/llm/engine.py", "rewards/vlm_engine.py"),
     "faiss": ("datagen/dedupe.py",),
     "typer": ("datagen/cli.py",),
-    "openai": ("datagen/llm/server.py",),
+    "openai": ("datagen/llm/server.py", "rewards/vlm_server.py"),
     "torch": (
         "datagen/models/",
         "datagen/llm/",
@@ -29,8 +29,8 @@ LAYERS = (
     {"sample", "errors", "registry"},
     {"scenes", "evals", "statistics", "weaknesses", "targets", "llm.base", "prompts", "suites", "recipe", "console",
      "decontaminate", "compare", "models.base"},
-    {"traces", "candidates", "scores", "weights", "llm", "models", "dedupe", "shards", "dataset"},
-    {"workers", "pipeline", "evaluate", "hub", "report", "doctor", "loop"},
+    {"traces", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "dedupe", "shards", "dataset"},
+    {"workers", "pipeline", "evaluate", "hub", "report", "monitor", "doctor", "loop"},
     {"cli"},
 )  # fmt: skip
 

@@ -142,7 +142,7 @@ def check(seen: Sequence[Seen], words: Sequence[str], target: Target) -> tuple[i
         if word.upper() in words:
             passed += 1
         else:
-            reasons.append(f"expected text {word.upper()!r}, found {' '.join(words) or 'none'}")
+            reasons.append(f"expected text {word.upper()[:80]!r}, found {' '.join(words) or 'none'}")
     return passed, total, reasons
 
 

@@ -273,7 +273,7 @@ def test_two_workers_make_the_same_bytes_as_none(tmp_path, small):
 def test_a_build_that_keeps_nothing_says_so(tmp_path, small, monkeypatch):
     from datagen import scores
 
-    monkeypatch.setattr(scores, "combine", lambda sample, weights: None)
+    monkeypatch.setattr(scores, "combined", lambda group, rewards, modality: [None] * len(group))
     with pytest.raises(WorkError, match="every one was dropped"):
         pipeline.build(tmp_path, [small(k=2)], "fake")
 
