@@ -100,6 +100,9 @@ def build(
     ray_address: Annotated[str | None, typer.Option(help="join this Ray cluster")] = None,
     seed: Seed = 0,
     preview: Annotated[int, typer.Option(min=0, help="show this many prompts, write nothing")] = 0,
+    against: Annotated[
+        list[Path] | None, typer.Option(help="evaluation prompts the build must not overlap; repeatable")
+    ] = None,
     run: Run = DEFAULT,
     force: Force = False,
     as_json: Json = False,
@@ -130,7 +133,9 @@ def build(
             print(f"{s.prompt}\n  trace: {s.trace}\n  reward {s.reward} {weights} ({s.transition})")
         return
     with _Progress() as progress:
-        made = pipeline.build(run, recipes, model, llm, workers, seed, ray_address, force, progress)
+        made = pipeline.build(
+            run, recipes, model, llm, workers, seed, ray_address, force, progress, against or ()
+        )
     if as_json:
         print(json.dumps(asdict(made), indent=2))
         return
@@ -396,7 +401,7 @@ def recipes(name: Annotated[str | None, typer.Argument(help="show this one, reso
         return
     for known in list_recipes():
         loaded = load_recipe(known)
-        print(f"{known:<20} {loaded.weakness:<14} {loaded.description}")
+        print(f"{known:<18} {', '.join(loaded.vocabularies) or 'any':<13} {loaded.description}")
 
 
 @app.command()

@@ -28,8 +28,8 @@ DOORS = {
 LAYERS = (
     {"sample", "errors", "registry"},
     {"scenes", "evals", "statistics", "weaknesses", "targets", "llm.base", "prompts", "suites", "recipe", "console",
-     "decontaminate", "compare", "models.base"},
-    {"traces", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "dedupe", "shards", "dataset"},
+     "decontaminate", "embedding", "compare", "models.base"},
+    {"traces", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "dedupe", "guard", "shards", "dataset"},
     {"workers", "pipeline", "evaluate", "hub", "report", "monitor", "doctor", "loop"},
     {"cli"},
 )  # fmt: skip

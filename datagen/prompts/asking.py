@@ -60,7 +60,10 @@ def ask_back(
 
 
 def gives_away(text: str, target: Target, vocabulary: Vocabulary) -> bool:
-    """Whether a prompt names what its hints stand for: the thing, its colour or state, or the number."""
+    """Whether a prompt names what its hints stand for: the thing, its colour or state, or the number.
+
+    What a hint says itself is no answer: an umbrella that a gale caught is an umbrella.
+    """
     words = f" {plain(text)} "
     clause, kinds = target.include[0], {vocabulary.facts[h].kind for h in target.facts}
     hidden = [clause.color, clause.state]
@@ -68,7 +71,8 @@ def gives_away(text: str, target: Target, vocabulary: Vocabulary) -> bool:
         hidden += [clause.cls, vocabulary.plural(clause.cls)]
     if "number" in kinds:
         hidden += [str(clause.count), *(w for w, n in NUMBER_WORDS.items() if n == clause.count)]
-    return any(f" {plain(word)} " in words for word in hidden if word)
+    said = f" {plain(' '.join(target.facts))} "
+    return any(f" {plain(w)} " in words and f" {plain(w)} " not in said for w in hidden if w)
 
 
 def answers_to(answer: str, target: Target, vocabulary: Vocabulary) -> bool:

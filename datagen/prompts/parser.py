@@ -25,7 +25,7 @@ _STRAY = {
 }  # fmt: skip
 # Words of another style or place, where the target has one of its own.
 _OTHER_STYLE = {
-    "photo", "photograph", "photographic", "drawing", "drawn", "illustration", "graphic", "icon", "paint", "painted",
+    "photo", "photograph", "photographic", "drawing", "drawn", "illustration", "graphic", "icon", "painted",
     "painting", "flat", "sketch", "cartoon", "realistic", "render", "poster", "card", "canvas",
 }  # fmt: skip
 _OTHER_PLACE = {
