@@ -22,10 +22,45 @@ from PIL import Image, ImageDraw, ImageFont
 
 from datagen.sample import Clause, Sample, Score, Target
 
-WORDS = (
-    "open fresh bread sale coffee time hello world central park 2024 no smoking welcome home library street market "
-    "museum exit winter garden happy birthday to our friends grand hotel jazz night music festival ocean 42 blue moon"
-).split()
+WORDS = [
+    "open",
+    "fresh",
+    "bread",
+    "sale",
+    "coffee",
+    "time",
+    "hello",
+    "world",
+    "central",
+    "park",
+    "2024",
+    "no",
+    "smoking",
+    "welcome",
+    "home",
+    "library",
+    "street",
+    "market",
+    "museum",
+    "exit",
+    "winter",
+    "garden",
+    "happy",
+    "birthday",
+    "to",
+    "our",
+    "friends",
+    "grand",
+    "hotel",
+    "jazz",
+    "night",
+    "music",
+    "festival",
+    "ocean",
+    "42",
+    "blue",
+    "moon",
+]
 TARGET = Target("color_attr", (Clause("cup", color="red"), Clause("dog", 2, "blue", position=("left of", 0))))
 
 

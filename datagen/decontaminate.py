@@ -48,7 +48,9 @@ class Evaluation:
         """Of prompts whose targets are known."""
         some = list(samples)
         begins = tuple(sorted({b for o in openings if (b := normalise(o))}))
-        return cls({normalise(s.prompt): s.prompt for s in some}, {s.target.key: s.prompt for s in some}, begins)
+        return cls(
+            {normalise(s.prompt): s.prompt for s in some}, {s.target.key: s.prompt for s in some}, begins
+        )
 
     def with_prompts(self, prompts: Iterable[str], vocabulary: Vocabulary) -> "Evaluation":
         """These prompts too: targets are read where the parser can, openings where many share one."""

@@ -87,7 +87,8 @@ class Index:
         limits, similarities, numbers = self.faiss.range_search(np.ascontiguousarray(vectors), threshold)
         return [
             sorted(
-                zip(numbers[a:b].tolist(), similarities[a:b].tolist(), strict=True), key=lambda x: (-x[1], x[0])
+                zip(numbers[a:b].tolist(), similarities[a:b].tolist(), strict=True),
+                key=lambda x: (-x[1], x[0]),
             )
             for a, b in zip(limits[:-1].tolist(), limits[1:].tolist(), strict=True)
         ]

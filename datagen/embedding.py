@@ -6,6 +6,7 @@ embeddings, which need a download and call two cups and three cups the same.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from zlib import crc32
 
 import numpy as np
@@ -56,7 +57,7 @@ class TextSpace:
 
 def _word_grams(text: str) -> list[str]:
     words = normalise(text).split()
-    return [*words, *(f"{a} {b}" for a, b in zip(words, words[1:], strict=False))]
+    return [*words, *(f"{a} {b}" for a, b in pairwise(words))]
 
 
 def _hashed(grams: Sequence[str], dimension: int) -> np.ndarray:
@@ -70,5 +71,3 @@ def _hashed(grams: Sequence[str], dimension: int) -> np.ndarray:
 def _unit(vector: np.ndarray) -> np.ndarray:
     norm = float(np.linalg.norm(vector))
     return (vector / norm if norm else vector).astype(np.float32)
-
-

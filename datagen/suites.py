@@ -7,7 +7,7 @@ of their making, so that a build can be held against the benchmark without quoti
 
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 
 from datagen.decontaminate import Evaluation
@@ -68,7 +68,14 @@ def geneval_style_suite(per_category: int = 0, seed: int = 0) -> list[Sample]:
         sample
         for tag in TAGS
         for sample in _prompts(
-            "geneval_style", "coco", tag, _GENEVAL_PARAMS.get(tag, {}), per_category or GENEVAL[tag], seed, words, 8
+            "geneval_style",
+            "coco",
+            tag,
+            _GENEVAL_PARAMS.get(tag, {}),
+            per_category or GENEVAL[tag],
+            seed,
+            words,
+            8,
         )
     ]
 
@@ -77,7 +84,7 @@ def _prompts(
     suite: str,
     vocabulary: str,
     tag: str,
-    params: dict[str, float],
+    params: Mapping[str, float],
     most: int,
     seed: int,
     words: Callable[[Target, random.Random], str],
@@ -102,12 +109,18 @@ def _geneval_form() -> re.Pattern[str]:
     v = VOCABULARIES["coco"]
     one = "|".join(sorted((*v.classes, *(f"pair of {p}" for p in v.pairs)), key=len, reverse=True))
     many = "|".join(
-        sorted((*v.classes.values(), *(f"{c}s" for c in v.classes), *(f"{c}es" for c in v.classes)), key=len, reverse=True)
+        sorted(
+            (*v.classes.values(), *(f"{c}s" for c in v.classes), *(f"{c}es" for c in v.classes)),
+            key=len,
+            reverse=True,
+        )
     )
     relations = "|".join(w for r in v.relations for w in RELATION_PHRASES[r])
     thing = f"an? (?:(?:{'|'.join(v.colors)}) )?(?:{one})"
     numbers = "|".join(NUMBER_WORDS)
-    return re.compile(rf"{PHOTO} (?:{thing}(?: (?:and|{relations}) {thing})?|(?:{numbers}) (?:{many}))\.?", re.IGNORECASE)
+    return re.compile(
+        rf"{PHOTO} (?:{thing}(?: (?:and|{relations}) {thing})?|(?:{numbers}) (?:{many}))\.?", re.IGNORECASE
+    )
 
 
 def is_geneval_prompt(prompt: str) -> bool:

@@ -85,9 +85,9 @@ def _lexicon(name: str, extra: frozenset[str]) -> tuple[re.Pattern[str], dict[st
         add("setting", setting, setting)
     for style in vocabulary.styles:
         add("style", style.removeprefix("a ").removeprefix("an "), style)
-    for states in vocabulary.states.values():
-        for state in states:
-            add("state", state, state)
+    things = [fact.thing.state for fact in vocabulary.facts.values() if fact.thing and fact.thing.state]
+    for state in (*(s for states in vocabulary.states.values() for s in states), *things):
+        add("state", state, state)
     for relation, wordings in RELATION_PHRASES.items():
         if relation in (*vocabulary.relations, *vocabulary.more_relations):
             for wording in wordings:

@@ -64,7 +64,9 @@ def read_prompt(
         raise Rejected("too long")
     found = tokens(text, vocabulary, nouns)
     reading = _Reading(_settle_orange(found, vocabulary))
-    whole = {kind: list(dict.fromkeys(t.value for t in found if t.kind == kind)) for kind in ("setting", "style")}
+    whole = {
+        kind: list(dict.fromkeys(t.value for t in found if t.kind == kind)) for kind in ("setting", "style")
+    }
     for i, token in enumerate(reading.words):
         if token.kind == "noun":
             _mention(reading, i, vocabulary)
@@ -121,7 +123,11 @@ def _settle_orange(found: list[Token], vocabulary: Vocabulary) -> list[Token]:
     for i, token in enumerate(found):
         if token.kind == "noun" and token.text in vocabulary.colors and i + 1 < len(found):
             after = found[i + 1]
-            if after.kind == "noun" or after.text in vocabulary.sizes or (after.kind == "state" and leads(after.value)):
+            if (
+                after.kind == "noun"
+                or after.text in vocabulary.sizes
+                or (after.kind == "state" and leads(after.value))
+            ):
                 out[i] = Token("word", token.text)
     return out
 
@@ -132,7 +138,11 @@ def _mention(r: _Reading, i: int, vocabulary: Vocabulary) -> None:
     j, color, size, state = i - 1, None, None, None
     while j >= 0:
         word = r.words[j]
-        if color is None and word.text in (*vocabulary.colors, *vocabulary.more_colors) and word.kind == "word":
+        if (
+            color is None
+            and word.text in (*vocabulary.colors, *vocabulary.more_colors)
+            and word.kind == "word"
+        ):
             color = word.text
         elif size is None and word.text in vocabulary.sizes:
             size = word.text

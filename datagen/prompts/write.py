@@ -19,7 +19,6 @@ from datagen.recipe import Recipe
 from datagen.sample import Sample, Target, content_id, content_seed
 from datagen.targets import VOCABULARIES, Vocabulary, sample_targets
 
-
 REGION_FULL = "region is full"  # the cause after which a target is not tried again
 
 
@@ -112,7 +111,10 @@ def write_prompts(
         texts = llm.write(
             [
                 WriteRequest(
-                    t.phrase, settings.guidance, settings.examples, content_seed(recipe.name, seed, t.index, t.tries)
+                    t.phrase,
+                    settings.guidance,
+                    settings.examples,
+                    content_seed(recipe.name, seed, t.index, t.tries),
                 )
                 for t in waiting
             ]

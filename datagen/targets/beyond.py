@@ -8,7 +8,7 @@ from typing import Literal
 
 from datagen.errors import InputError
 from datagen.sample import Clause, Target
-from datagen.targets.objects import fitting, one_class, two_classes
+from datagen.targets.objects import fitting, two_classes
 from datagen.targets.params import Share
 from datagen.targets.vocabulary import VOCABULARIES, Vocabulary
 
@@ -97,9 +97,7 @@ def _state(kind: str, vocabulary: Vocabulary, rng: random.Random, colored: float
     _needs(vocabulary, kind in vocabulary.states, f"{kind}s", "states")
     state = rng.choice(tuple(vocabulary.states[kind]))
     noun = rng.choice(vocabulary.states[kind][state])
-    return Target(
-        kind, (Clause(noun, color=_maybe_color(vocabulary, rng, colored, noun), state=state),)
-    )
+    return Target(kind, (Clause(noun, color=_maybe_color(vocabulary, rng, colored, noun), state=state),))
 
 
 def orientation(vocabulary: Vocabulary, rng: random.Random, *, colored: Share = 0.3) -> Target:
@@ -128,9 +126,7 @@ def negation(
     return Target("negation", (Clause(first, color=color),), (Clause(second, 1),))
 
 
-def style(
-    vocabulary: Vocabulary, rng: random.Random, *, colored: Share = 0.3, second: Share = 0.3
-) -> Target:
+def style(vocabulary: Vocabulary, rng: random.Random, *, colored: Share = 0.3, second: Share = 0.3) -> Target:
     """One object, sometimes two, in a style that the whole picture must have."""
     _needs(vocabulary, bool(vocabulary.styles), "styles", "styles")
     first, other = two_classes(vocabulary, rng)

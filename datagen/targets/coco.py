@@ -46,7 +46,20 @@ MORE_COLORS = ("gray", "turquoise", "beige", "golden", "silver", "maroon", "navy
 
 _VESSELS = ("cup", "mug", "bottle", "bowl", "vase", "wine glass", "bucket", "jar", "teapot")
 _VEHICLES = ("car", "bus", "truck", "motorcycle", "bicycle", "airplane", "boat", "train", "skateboard")
-_ANIMALS = ("cat", "dog", "horse", "sheep", "cow", "elephant", "bear", "zebra", "giraffe", "bird", "fox", "rabbit")
+_ANIMALS = (
+    "cat",
+    "dog",
+    "horse",
+    "sheep",
+    "cow",
+    "elephant",
+    "bear",
+    "zebra",
+    "giraffe",
+    "bird",
+    "fox",
+    "rabbit",
+)
 _FURNITURE = ("chair", "bench", "couch", "stool", "lamp", "ladder")
 
 ORIENTATIONS: dict[str, tuple[str, ...]] = {

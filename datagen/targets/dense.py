@@ -42,7 +42,9 @@ def dense(
     for _ in range(TRIES):
         clauses: list[Clause] = []
         for i, cls in enumerate(rng.sample(tuple(vocabulary.classes), rng.randint(min, max))):
-            color = rng.choice((*vocabulary.colors, *vocabulary.more_colors)) if rng.random() < colored else None
+            color = (
+                rng.choice((*vocabulary.colors, *vocabulary.more_colors)) if rng.random() < colored else None
+            )
             size = rng.choice(vocabulary.sizes) if vocabulary.sizes and rng.random() < sized else None
             fit = [name for name, nouns in materials.items() if cls in nouns]
             state = rng.choice(fit) if fit and rng.random() < material else None
