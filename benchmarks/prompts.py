@@ -66,9 +66,6 @@ def main() -> None:
 
     suite = load_suite(SUITE_OF[vocabulary.name], 60 if vocabulary.name == "scenes" else 0)
     carried = [phrase(s.target, vocabulary, i) for i, s in enumerate(suite)]
-    bare = [
-        c if "geneval" in SUITE_OF[vocabulary.name] else s.prompt for c, s in zip(carried, suite, strict=True)
-    ]
     reworded = load_llm("template").write([WriteRequest(c, seed=i) for i, c in enumerate(carried)])
     for label, texts in (
         ("prompts that stayed", [s.prompt for s in kept]),
