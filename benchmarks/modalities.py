@@ -58,9 +58,9 @@ def main() -> None:
     parser.add_argument("--run", type=Path, default=Path("runs/modalities"))
     parser.add_argument("--model", default="pocket")
     parser.add_argument("--llm", default="template")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--weak", type=int, default=2)
-    parser.add_argument("--prompts", type=int, default=240)
+    parser.add_argument("--prompts", type=int, default=160)
     parser.add_argument("--epochs", type=float, default=3.0)
     parser.add_argument("--per-category", type=int, default=60)
     parser.add_argument("--images", type=int, default=4)
@@ -71,10 +71,10 @@ def main() -> None:
     size = (args.per_category, args.images, args.cfg, args.workers)
     before = evaluate_to(args.run / "before.jsonl", args.model, "scenes", *size, update)
     stop()
-    results = [one_seed(args, seed, before) for seed in range(args.seeds)]
+    results = [one_seed(args, seed, before) for seed in args.seeds]
     categories = [c for c in results[0]["both"] if c != "opens alone"]
     table(
-        f"Difference from the untrained model, points, {args.seeds} seeds (mean ± 95% t interval)",
+        f"Difference from the untrained model, points, {len(args.seeds)} seeds (mean ± 95% t interval)",
         ("category", *MODES),
         [(c, *(interval([r[m][c] for r in results]) for m in MODES)) for c in categories]
         + [

@@ -333,7 +333,11 @@ def owlv2(folder: Path) -> dict[str, Any]:
         vision_config=_tower(image_size=SIDE, patch_size=PATCH),
         projection_dim=32,
     )
-    Owlv2ForObjectDetection(config).save_pretrained(folder)
+    model = Owlv2ForObjectDetection(config)
+    for parameter in model.parameters():  # its own scheme saturates at this width: every score would be 0
+        if parameter.dim() > 1:
+            torch.nn.init.xavier_normal_(parameter)
+    model.save_pretrained(folder)
     tokenizer = CLIPTokenizer.from_pretrained(folder, model_max_length=16)
     images = Owlv2ImageProcessor(size={"height": SIDE, "width": SIDE})
     Owlv2Processor(images, tokenizer).save_pretrained(folder)
@@ -387,6 +391,85 @@ def vlm(folder: Path) -> str:
     if not (folder / "chat_template.jinja").exists():  # where AutoProcessor looks for it
         (folder / "chat_template.json").write_text(json.dumps({"chat_template": _CHAT}))
     return f"transformers:{folder}"
+
+
+_QWEN_CHAT = (
+    "{% for m in messages %}<|im_start|>user\n{% for c in m['content'] %}"
+    "{% if c['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>{% else %}{{ c['text'] }}{% endif %}"
+    "{% endfor %}<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+
+
+class QwenProcessor:
+    """Qwen3-VL's processor without its video half, which needs torchvision to be built at all."""
+
+    chat_template = _QWEN_CHAT
+
+    def __init__(self, tokenizer: Any, image_processor: Any) -> None:
+        self.tokenizer, self.image_processor = tokenizer, image_processor
+
+    def apply_chat_template(self, chat: Any, **options: Any) -> str:
+        return self.tokenizer.apply_chat_template(chat, chat_template=_QWEN_CHAT, **options)
+
+    def __call__(self, text: list[str], images: list[Any] | None = None, return_tensors: str = "pt") -> Any:
+        more: dict[str, Any] = {}
+        if images:
+            more = dict(self.image_processor(images=images, return_tensors=return_tensors))
+            counts = (more["image_grid_thw"].prod(-1) // self.image_processor.merge_size**2).tolist()
+            text = [
+                t.replace("<|image_pad|>", "<|image_pad|>" * n) for t, n in zip(text, counts, strict=True)
+            ]
+        encoded = self.tokenizer(text, return_tensors=return_tensors)
+        if images:
+            pad = self.tokenizer.convert_tokens_to_ids("<|image_pad|>")
+            more["mm_token_type_ids"] = (encoded["input_ids"] == pad).long()
+        encoded.update(more)
+        return encoded
+
+
+def qwen() -> tuple[Any, Any]:
+    """A Qwen3-VL with its three-dimensional positions, and a processor; nothing is written."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+    from transformers import (
+        PreTrainedTokenizerFast,
+        Qwen2VLImageProcessor,
+        Qwen3VLConfig,
+        Qwen3VLForConditionalGeneration,
+    )
+
+    _seed()
+    special = ["<pad>", "<|im_start|>", "<|im_end|>", "<|vision_start|>", "<|vision_end|>", "<|image_pad|>",
+               "<|video_pad|>"]  # fmt: skip
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    merges = [("y", "e"), ("ye", "s"), ("n", "o")]
+    names = [*special, *letters, *("".join(m) for m in merges)]
+    raw = Tokenizer(models.BPE(vocab={n: i for i, n in enumerate(names)}, merges=merges))
+    raw.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    raw.decoder = decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=raw, pad_token="<pad>", eos_token="<|im_end|>", additional_special_tokens=special[1:]
+    )
+    config = Qwen3VLConfig(
+        text_config=_tower(
+            vocab_size=len(names), num_key_value_heads=2, head_dim=16, max_position_embeddings=4096,
+            rope_parameters={"rope_type": "default", "rope_theta": 10_000.0, "mrope_section": [4, 2, 2],
+                             "mrope_interleaved": True},
+        ),
+        vision_config={
+            "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "patch_size": PATCH,
+            "spatial_merge_size": 2, "temporal_patch_size": 2, "out_hidden_size": 32, "num_position_embeddings": 16,
+            "deepstack_visual_indexes": [0],
+        },
+        image_token_id=special.index("<|image_pad|>"), video_token_id=special.index("<|video_pad|>"),
+        vision_start_token_id=special.index("<|vision_start|>"), vision_end_token_id=special.index("<|vision_end|>"),
+    )  # fmt: skip
+    images = Qwen2VLImageProcessor(
+        patch_size=PATCH,
+        merge_size=2,
+        temporal_patch_size=2,
+        size={"shortest_edge": 256, "longest_edge": 4096},
+    )
+    return QwenProcessor(tokenizer, images), Qwen3VLForConditionalGeneration(config).eval()
 
 
 def _vqa(folder: Path) -> dict[str, Any]:

@@ -66,20 +66,51 @@ def weaknesses(
         list[Path] | None, typer.Option("--from-eval", help="results file; repeatable")
     ] = None,
     format: Annotated[str | None, typer.Option(help="force a reader")] = None,
-    target: Annotated[float | None, typer.Option(help="score to reach; default the model's own mean")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="score to reach, or NAME=SCORE; default the model's own mean")
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="category=COLUMN,score=COLUMN,prompt=COLUMN of any CSV or JSONL"),
+    ] = None,
+    of: Annotated[str | None, typer.Option(help="which model, where a file holds several")] = None,
+    benchmark: Annotated[
+        list[Path] | None, typer.Option(help="the benchmark's own data, e.g. geneval2_data.jsonl; repeatable")
+    ] = None,
+    second_judge: Annotated[Path | None, typer.Option(help="the same images by another judge")] = None,
+    floor: Annotated[float, typer.Option(help="least share of the budget of a weakness")] = 0.05,
+    cap: Annotated[float, typer.Option(help="greatest share")] = 0.6,
     run: Run = DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Rank the weaknesses in a results file: score, interval, gap, budget, recipe.
+    """Rank the weaknesses in results of any benchmark: score, interval, gap, budget, recipe.
 
     Example: datagen weaknesses --from-eval results.jsonl --target 0.9
     """
-    from datagen.evals import merge
-    from datagen.loop import recipes_by_weakness
-    from datagen.weaknesses import find_weaknesses, write_weaknesses
+    from datagen.evals import stream_all
+    from datagen.evals.mapped import parse_map
+    from datagen.loop import recipes_by_weakness, yields_of
+    from datagen.weaknesses import find_weaknesses, parse_targets, write_weaknesses
 
-    files = from_eval or [run / "eval" / "before.jsonl"]
-    found = find_weaknesses(merge((f, format) for f in files), target, recipes_by_weakness())
+    files = [(f, format) for f in from_eval or [run / "eval" / "before.jsonl"]]
+    options = parse_map(columns or []) | ({"of": of} if of else {})
+    found = find_weaknesses(
+        stream_all(files, options, benchmark or ()),
+        parse_targets(target or []),
+        recipes_by_weakness(),
+        yields_of(run),
+        floor,
+        cap,
+    )
+    if second_judge:
+        from datagen.evals import merge
+        from datagen.second_judge import suspect
+
+        rows, others = (
+            merge(files, options, benchmark or ()),
+            merge([(second_judge, None)], options, benchmark or ()),
+        )
+        found = suspect(found, rows, others)
     write_weaknesses(run / "weaknesses.json", found)
     _print_weaknesses(found, as_json, f"{run / 'weaknesses.json'}")
 
@@ -165,6 +196,8 @@ def train(
     weight: Annotated[str, typer.Option(help="text,image / text / image / none (plain SFT)")] = "text,image",
     epochs: Annotated[float, typer.Option(min=0.01)] = 3.0,
     steps: Annotated[int | None, typer.Option(min=1, help="instead of epochs")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="samples at once")] = 32,
+    accumulate: Annotated[int, typer.Option(min=1, help="batches a step")] = 1,
     text_lr: Annotated[float | None, typer.Option(help="rate of the text expert")] = None,
     image_lr: Annotated[float | None, typer.Option(help="rate of the generation expert")] = None,
     lora: Annotated[
@@ -198,6 +231,8 @@ def train(
         weight=parse_weight(weight),
         epochs=epochs,
         steps=steps,
+        batch_size=batch_size,
+        accumulate=accumulate,
         text_lr=TrainConfig.text_lr if text_lr is None else text_lr,
         image_lr=TrainConfig.image_lr if image_lr is None else image_lr,
         lora=lora,
@@ -239,7 +274,7 @@ def run(
     per_category: Annotated[int, typer.Option(min=1, help="evaluation prompts a category")] = 60,
     images: Annotated[int, typer.Option(min=1, help="images a prompt")] = 4,
     weak: Annotated[int, typer.Option(min=1, help="how many weaknesses to build for")] = 2,
-    prompts: Annotated[int, typer.Option(min=1, help="prompts to build, split by budget")] = 240,
+    prompts: Annotated[int, typer.Option(min=1, help="prompts to build, split by budget")] = 160,
     candidates: Annotated[int | None, typer.Option(min=1, help="candidates a prompt")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Ray workers; 0 runs in this process")] = 0,
     epochs: Annotated[float, typer.Option(min=0.01)] = 3.0,
@@ -389,13 +424,32 @@ def publish(
 
 
 @app.command()
-def recipes(name: Annotated[str | None, typer.Argument(help="show this one, resolved")] = None) -> None:
-    """List the recipes, or show one resolved.
+def recipes(
+    name: Annotated[str | None, typer.Argument(help="show this one, resolved")] = None,
+    new: Annotated[str | None, typer.Option(help="write a starting recipe of this name")] = None,
+    from_weakness: Annotated[
+        str | None, typer.Option(help="the weakness it is for: an id of weaknesses.json")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="where to write it; default NAME.yaml here")] = None,
+    run: Run = DEFAULT,
+    force: Force = False,
+) -> None:
+    """List the recipes, show one resolved, or start a new one from a weakness.
 
-    Example: datagen recipes counting
+    Example: datagen recipes --new four_benches --from-weakness geneval/counting/count=4
     """
     from datagen.recipe import list_recipes, load_recipe
 
+    if new or from_weakness:
+        from datagen.new_recipe import draft, find, write_draft
+        from datagen.weaknesses import read_weaknesses
+
+        if not (new and from_weakness):
+            raise InputError("give both --new NAME and --from-weakness ID")
+        path = out or Path(f"{new}.yaml")
+        write_draft(path, draft(find(read_weaknesses(run / "weaknesses.json"), from_weakness), new), force)
+        print(f"{path}: edit it, then datagen build --recipe {path} --preview 4")
+        return
     if name:
         print(load_recipe(name).to_yaml(), end="")
         return
@@ -405,36 +459,34 @@ def recipes(name: Annotated[str | None, typer.Argument(help="show this one, reso
 
 
 @app.command()
-def doctor() -> None:
-    """Which models, LLMs and rewards work here, and the install line for each that does not.
+def doctor(as_json: Json = False) -> None:
+    """Which models, LLMs and rewards work here, which models fit which devices, and the command for each.
 
     Example: datagen doctor
     """
-    from datagen.doctor import check
+    from datagen.doctor import check, needs
 
-    for kind, name, works, hint in check():
-        print(f"{kind:<8} {name:<10} {'works' if works else 'no':<6} {hint}")
+    works, sizes = check(), needs()
+    if as_json:
+        print(json.dumps({"works": works, "needs": [asdict(n) for n in sizes]}, indent=2))
+        return
+    for kind, name, does, hint in works:
+        print(f"{kind:<8} {name:<10} {'works' if does else 'no':<6} {hint}")
+    print("\nMemory, worked out from the configs (bfloat16; adapters of rank 16; activations recomputed):")
+    for n in sizes:
+        here = f"here {n.batch} at once" if n.here else "not here"
+        print(
+            f"{n.model:<8} {n.parameters:>7}  {n.task:<9} {n.gigabytes:>7.1f} GB  {n.device:<20} {here:<16} {n.command}"
+        )
 
 
 def _print_weaknesses(found: list[Any], as_json: bool, path: str) -> None:
     if as_json:
         print(json.dumps([asdict(w) for w in found], indent=2))
         return
-    from datagen.console import percent, points, table
+    from datagen.weakness_table import print_weaknesses
 
-    table(
-        f"Weaknesses, against {percent(found[0].target)} ({path})",
-        ("category", "images", "prompts", "score", "95% interval", "gap", "P(weak)", "budget", "recipe"),
-        [
-            (
-                w.category, w.n, w.prompts or "?", percent(w.score), f"{percent(w.low)} to {percent(w.high)}",
-                points(-w.gap), f"{w.probability:.2f}", percent(w.budget), w.recipe or "none",
-            )
-            for w in found
-        ],
-    )  # fmt: skip
-    for note in sorted({w.note for w in found if w.note}):
-        print(note)
+    print_weaknesses(found, path)
 
 
 def _print_comparison(found: list[Any]) -> None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from datagen.budget import Yield
 from datagen.compare import Comparison, compare, transition_rate
 from datagen.errors import InputError
 from datagen.evals import EvalRow, read_results
@@ -33,7 +34,7 @@ class LoopConfig:
     per_category: int = 60
     images: int = 4
     weak: int = 2
-    prompts: int = 240  # over all recipes, split by budget
+    prompts: int = 160  # over all recipes, split by budget
     candidates: int | None = None
     workers: int = 0
     cfg: float | None = None
@@ -47,6 +48,20 @@ def recipes_by_weakness() -> dict[str, str]:
     for name in list_recipes():
         found.setdefault(load_recipe(name).weakness, name)
     return found
+
+
+def yields_of(run: Path) -> dict[str, Yield]:
+    """Recipe -> what of its candidates passed in the run's last build; empty before the first."""
+    path = run / "build.json"
+    if not path.exists():
+        return {}
+    try:
+        built = json.loads(path.read_text(encoding="utf-8"))["recipes"]
+        return {
+            k: Yield(r["pass_rate"], r["candidates"]) for k, r in built.items() if r["pass_rate"] is not None
+        }
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a build's record: {error}") from error
 
 
 def evaluate_to(
@@ -96,14 +111,19 @@ def choose(weaknesses: Sequence[Weakness], weak: int, prompts: int, candidates: 
 
     Raises ``InputError`` when no weakness has a recipe.
     """
-    chosen = [w for w in weaknesses if w.recipe and w.budget > 0][:weak]
-    if not chosen:
-        raise InputError("no category lies below the target and has a recipe; nothing to build")
-    total = sum(w.budget for w in chosen)
+    budgets: dict[str, float] = {}  # sub-skills of one category share its recipe
+    for w in weaknesses:
+        if w.recipe and w.budget > 0:
+            budgets[w.recipe] = budgets.get(w.recipe, 0.0) + w.budget
+    if not budgets:
+        why = next((w.advice for w in weaknesses if w.advice), "nothing to build")
+        raise InputError(f"no category lies below the target and has a recipe; {why}")
+    chosen = dict(list(budgets.items())[:weak])
+    total = sum(chosen.values())
     recipes = []
-    for w in chosen:
-        recipe = load_recipe(w.recipe or "")
-        count = max(8, round(prompts * w.budget / total))
+    for name, budget in chosen.items():
+        recipe = load_recipe(name)
+        count = max(8, round(prompts * budget / total))
         sized = recipe.prompts.model_copy(update={"count": count})
         k = recipe.candidates.model_copy(update={"k": candidates} if candidates else {})
         recipes.append(recipe.model_copy(update={"prompts": sized, "candidates": k}))

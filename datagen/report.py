@@ -15,7 +15,7 @@ from datagen.compare import compare, transition_rate
 from datagen.errors import DatagenError, InputError
 from datagen.evals import EvalRow, read_results
 from datagen.shards import write_atomic
-from datagen.weaknesses import read_weaknesses
+from datagen.weakness import by_note, read_weaknesses
 
 PAIRS = 6  # prompts a category shown before and after
 SAMPLES = 18  # candidates shown
@@ -33,13 +33,15 @@ def write_report(run: Path) -> Path:
     before, after = _rows(run, "before"), _rows(run, "after")
     comparisons = compare(before, after) if before and after else []
     weaknesses = read_weaknesses(run / "weaknesses.json") if (run / "weaknesses.json").exists() else []
-    page = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_string(
-        (Path(__file__).parent / "report.html.j2").read_text(encoding="utf-8")
-    )
+    loader = jinja2.FileSystemLoader(Path(__file__).parent)
+    page = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, loader=loader
+    ).get_template("report.html.j2")
     html = page.render(
         run=run.name,
         version=__version__,
         weaknesses=weaknesses,
+        notes=by_note(weaknesses),
         comparisons=comparisons,
         overall=next((c for c in comparisons if c.category == "overall"), None),
         opened=(transition_rate(before).get("model", 0.0), transition_rate(after).get("model", 0.0)),

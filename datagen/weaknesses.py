@@ -1,64 +1,170 @@
 """Results to ranked weaknesses: where the model is weak, how sure we are, what to build, how much.
 
-A category's target is ``--target``, or else the model's own mean over categories. Ranked by the
-probability of lying below it, then by expected shortfall; the budget follows the shortfall with a
-floor and a cap. What is left out here: sub-weaknesses and other benchmarks' trees.
+A category's target is ``--target``, or else the model's own mean over its benchmark's categories.
+Categories are split into sub-skills where those differ (``subskills``), small ones shrunk toward
+their parent, ranked by the probability of lying below the target, then by expected shortfall times
+weight; the budget goes to what is not split further. A verdict ``weak`` is corrected for the number of
+places looked at (Benjamini and Hochberg): of all that carry it, at most 5% should be wrong.
 """
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
+from datagen.budget import CAP, FLOOR, Yield, advice, shares
+from datagen.completeness import lacking, missing
 from datagen.errors import InputError, ResultsError
 from datagen.evals.rows import EvalRow
-from datagen.statistics import Estimate, below, clustered, from_total
+from datagen.remedies import remedy
+from datagen.statistics import below
+from datagen.subskills import Node, across, grow
+from datagen.tally import Category, tally
+from datagen.weakness import Weakness, read_weaknesses, write_weaknesses
 
-FLOOR, CAP = 0.05, 0.6  # a weakness's least and greatest share of the budget
-SURE = 0.5  # from this probability on a category counts as weak
+SURE = 0.5  # from this probability on a place gets budget
+FALSE = 0.05  # share of "weak" verdicts that may be wrong
 EXAMPLES = 5
+FEWEST = 5  # prompts below which nothing is said (EvalTree's minimum)
 
+__all__ = ["Weakness", "find_weaknesses", "parse_targets", "read_weaknesses", "write_weaknesses"]
 
-@dataclass(frozen=True)
-class Weakness:
-    """One category. Scores in [0, 1]; ``gap`` = target - score; ``budget`` a share, 0 if not weak."""
-
-    id: str
-    category: str
-    n: int
-    prompts: int
-    score: float
-    low: float
-    high: float
-    target: float
-    gap: float
-    probability: float
-    shortfall: float
-    budget: float
-    recipe: str | None
-    examples: tuple[str, ...] = ()
-    note: str = ""
+Target = float | Mapping[str, float] | None
 
 
 def find_weaknesses(
-    rows: Sequence[EvalRow], target: float | None = None, recipes: Mapping[str, str] | None = None
+    rows: Iterable[EvalRow],
+    target: Target = None,
+    recipes: Mapping[str, str] | None = None,
+    yields: Mapping[str, Yield] | None = None,
+    floor: float = FLOOR,
+    cap: float = CAP,
 ) -> list[Weakness]:
-    """Every category, weakest first. ``recipes``: category -> the recipe that targets it.
+    """Every category, weakest first, each followed by its sub-skills. ``rows`` may be a stream.
 
+    ``target``: one score, or scores by category, benchmark or id ("" for the rest). ``recipes``: category
+    -> the recipe that targets it. ``yields``: recipe -> what of its last build passed.
     Raises ``InputError`` for a target outside (0, 1], ``ResultsError`` when nothing was scored.
     """
-    if target is not None and not 0 < target <= 1:
-        raise InputError(f"--target {target}: must lie in (0, 1]")
-    estimates = {c: _estimate(mine) for c, mine in _by_category(rows).items()}
-    if not estimates:
+    goals = dict(target) if isinstance(target, Mapping) else {} if target is None else {"": target}
+    for name, goal in goals.items():
+        if not 0 < goal <= 1:
+            raise InputError(f"--target {name + '=' if name else ''}{goal:g}: must lie in (0, 1]")
+    if not 0 <= floor <= cap <= 1:
+        raise InputError(f"floor {floor:g} and cap {cap:g}: must be 0 <= floor <= cap <= 1")
+    roots = grow(tally(rows))
+    if not roots:
         raise ResultsError("no row was scored")
-    goal = target if target is not None else sum(e.mean for e in estimates.values()) / len(estimates)
-    risk = {c: below(e, goal) for c, e in estimates.items()}
-    shares = _budget({c: s for c, (p, s) in risk.items() if p >= SURE and s > 0})
-    found = [
-        Weakness(
-            id=category,
-            category=category,
+    if unknown := [g for g in goals if g and not any(_named(g, n) for n in roots)]:
+        valid = ", ".join(sorted({n.category.name for n in roots}))
+        raise InputError(f"--target {unknown[0]}=...: no such category; valid: {valid}")
+    means = _means(roots)
+    look = _Look(goals, means, recipes or {}, yields or {})
+    trees = [look.tree(root, None) for root in roots]
+    trees += [[look.one(node, None, 0.0)] for node in across(roots)]
+    trees.sort(key=lambda tree: min(map(_rank, tree)))
+    flat = [place for tree in trees for place in tree]
+    told = [f for f in flat if f.place.verdict != "shown"]
+    wants = {
+        f.place.id: f.want for f in told if not f.place.split and f.place.probability >= SURE and f.want > 0
+    }
+    flat[0] = flat[0]._replace(place=_lacking(flat[0].place, roots))
+    share = shares(wants, floor, cap)
+    sure = _sure({f.place.id: f.p for f in told if f.place.verdict != "too few"})
+    return [
+        replace(w, budget=share.get(w.id, 0.0), verdict="weak" if w.id in sure else w.verdict)
+        for w in (f.place for f in flat)
+    ]
+
+
+def parse_targets(given: Sequence[str]) -> dict[str, float]:
+    """``["0.9", "style=0.4"]`` to targets by name, "" for all others. Raises ``InputError``."""
+    out: dict[str, float] = {}
+    for text in given:
+        name, _, value = text.rpartition("=")
+        try:
+            goal = float(value)
+        except ValueError as error:
+            raise InputError(f"--target {text!r}: give a score like 0.9, or NAME=0.4") from error
+        if name in out:
+            raise InputError(f"--target {text!r}: given twice")
+        out[name] = goal
+    return out
+
+
+def _lacking(w: Weakness, roots: Sequence[Node]) -> Weakness:
+    """The first weakness with a note on the categories that its benchmark has and the results do not."""
+    present = [n.category.name for n in roots if n.category.benchmark == w.benchmark]
+    return replace(w, note="; ".join(filter(None, (w.note, *lacking(w.benchmark, present)))))
+
+
+def _named(goal: str, node: Node) -> bool:
+    name = _id(node)
+    return goal in (node.category.name, node.category.benchmark, name) or goal.startswith(f"{name}/")
+
+
+def _means(roots: Sequence[Node]) -> dict[str, float]:
+    """Unweighted over a benchmark's categories, as GenEval's overall is."""
+    found: dict[str, list[float]] = {}
+    for node in roots:
+        if node.category.ranked:
+            found.setdefault(node.category.benchmark, []).append(node.estimate.mean)
+    return {b: sum(m) / len(m) for b, m in found.items()}
+
+
+class _Found(NamedTuple):
+    place: Weakness
+    want: float  # of the budget: shortfall x weight x yield
+    p: float  # of its own rows against "not below the target", before shrinkage
+
+
+def _rank(found: _Found) -> tuple[bool, float, float, str]:
+    w = found.place
+    return w.verdict == "shown", -round(w.probability, 3), -found.want, w.id
+
+
+def _sure(found: Mapping[str, float]) -> set[str]:
+    """Benjamini and Hochberg over the places' own one-sided p-values, by id."""
+    ordered = sorted(found, key=lambda name: found[name])
+    last = max((n for n, name in enumerate(ordered, 1) if found[name] <= FALSE * n / len(ordered)), default=0)
+    return set(ordered[:last])
+
+
+class _Look:
+    """Turns nodes into weaknesses, with all that is the same for every one of them."""
+
+    def __init__(
+        self,
+        goals: Mapping[str, float],
+        means: Mapping[str, float],
+        recipes: Mapping[str, str],
+        yields: Mapping[str, Yield],
+    ) -> None:
+        self.goals, self.means, self.recipes, self.yields = goals, means, recipes, yields
+        known = [y.smoothed for y in yields.values() if not y.hopeless]
+        self.usual = sum(known) / len(known) if known else 1.0
+
+    def tree(self, node: Node, parent: Weakness | None) -> list[_Found]:
+        """The node, then its children, weakest first."""
+        here = self.one(node, parent, node.weight)
+        parts = sorted(
+            (self.tree(child, here.place) for child in node.children), key=lambda tree: _rank(tree[0])
+        )
+        return [here, *(found for tree in parts for found in tree)]
+
+    def one(self, node: Node, parent: Weakness | None, weight: float) -> _Found:
+        category, e, place = node.category, node.estimate, _id(node)
+        goal, own = self._goal(node, place)
+        ranked = category.ranked or own
+        probability, shortfall = below(e, goal) if ranked else (0.0, 0.0)
+        recipe, suggestion = self._recipe(category.name, place)
+        found = self.yields.get(recipe or "")
+        rate = 0.0 if found and found.hopeless else found.smoothed if found else self.usual
+        marks = [] if category.totals else [int(s) for s in node.signatures]
+        few = 0 < e.clusters < FEWEST
+        w = Weakness(
+            id=place,
+            category=category.name,
             n=e.n,
             prompts=e.clusters,
             score=e.mean,
@@ -66,85 +172,91 @@ def find_weaknesses(
             high=e.high,
             target=goal,
             gap=goal - e.mean,
-            probability=risk[category][0],
-            shortfall=risk[category][1],
-            budget=shares.get(category, 0.0),
-            recipe=(recipes or {}).get(category),
-            examples=_examples(rows, category),
-            note="" if e.clusters else "totals only: interval widened by the usual design effect of 2.5",
+            probability=probability,
+            shortfall=shortfall,
+            budget=0.0,
+            recipe=recipe,
+            examples=_examples(category, marks),
+            note="; ".join(_notes(node, few)),
+            label=_label(node),
+            benchmark=category.benchmark,
+            parent=parent.id if parent else None,
+            facets={s.dimension: s.value for s in node.path if not s.besides},
+            shrunk=e.a / (e.a + e.b),
+            verdict=_verdict(ranked, few, probability),
+            split=node.split,
+            suggestion=suggestion,
+            failures=_failures(category, marks),
+            rate=found.rate if found else None,
+            advice=advice(found) if found and found.hopeless and probability >= SURE else "",
+            unscored=category.unscored if not node.path else 0,
         )
-        for category, e in estimates.items()
-    ]
-    return sorted(found, key=lambda w: (-round(w.probability, 3), -w.shortfall, w.category))
+        own_rows = replace(e, a=e.mean * e.effective + 0.5, b=(1 - e.mean) * e.effective + 0.5)
+        return _Found(w, shortfall * weight * rate, 1 - below(own_rows, goal)[0])
+
+    def _goal(self, node: Node, place: str) -> tuple[float, bool]:
+        """The target, and whether it is this category's own."""
+        names = [place, *(place.rsplit("/", i)[0] for i in range(1, place.count("/") + 1))]
+        for name in (*names, node.category.name):
+            if name in self.goals and name not in ("", node.category.benchmark):
+                return self.goals[name], True
+        usual = self.means.get(node.category.benchmark, node.estimate.mean)
+        return self.goals.get(node.category.benchmark, self.goals.get("", usual)), False
+
+    def _recipe(self, category: str, place: str) -> tuple[str | None, str | None]:
+        recipe, suggestion = self.recipes.get(category), None
+        if recipe is None:
+            recipe, suggestion = remedy(place, set(self.recipes.values()))
+        return recipe, suggestion
 
 
-def _by_category(rows: Sequence[EvalRow]) -> dict[str, list[EvalRow]]:
-    out: dict[str, list[EvalRow]] = {}
-    for row in rows:
-        if row.score is not None:
-            out.setdefault(row.category, []).append(row)
+def _id(node: Node) -> str:
+    category = node.category
+    steps = [f"{s.dimension}={s.value}" for s in node.path]
+    return "/".join(x for x in (category.benchmark, category.name, *steps) if x)
+
+
+def _label(node: Node) -> str:
+    name = "any category" if node.across else node.category.name
+    return ", ".join([name, *(f"{s.dimension} {s.value}" if not s.besides else f"{s.dimension}: the others"
+                              for s in node.path)])  # fmt: skip
+
+
+def _verdict(ranked: bool, few: bool, probability: float) -> str:
+    if not ranked:
+        return "shown"
+    if few:
+        return "too few"
+    return "likely" if probability >= SURE else "unclear" if probability >= FALSE else "fine"
+
+
+def _notes(node: Node, few: bool) -> list[str]:
+    category, e = node.category, node.estimate
+    out = list(category.notes)
+    if category.totals and not any("interval" in n for n in out):
+        out.append("totals only: interval widened by the usual design effect of 2.5")
+    if few:
+        out.append(f"only {e.clusters} prompts")
+    if node.across:
+        out.append("worse than the rest in every category's own terms; counted in the categories already")
+    if not node.path:
+        out += missing(category.benchmark, category.name, e.clusters)
     return out
 
 
-def _estimate(rows: Sequence[EvalRow]) -> Estimate:
-    totals = [r for r in rows if r.summary]
-    if totals:
-        n = sum(r.summary for r in totals)
-        return from_total(sum((r.score or 0.0) * r.summary for r in totals) / n, n)
-    groups: dict[str, list[float]] = {}
-    for row in rows:
-        groups.setdefault(row.prompt_id, []).append(row.score or 0.0)
-    return clustered(list(groups.values()))
+def _examples(category: Category, marks: Iterable[int]) -> tuple[str, ...]:
+    """Failing prompts with what went wrong in words, one a prompt."""
+    found: dict[str, str] = {}
+    for mark in marks:
+        for prompt, words in category.examples.get(mark, {}).items():
+            found.setdefault(prompt, words)
+            if len(found) == EXAMPLES:
+                return tuple(found.values())
+    return tuple(found.values())
 
 
-def _budget(shortfalls: Mapping[str, float]) -> dict[str, float]:
-    """Shares that sum to 1, proportional to shortfall within floor and cap (where they can hold)."""
-    if not shortfalls:
-        return {}
-    floor, cap = min(FLOOR, 1 / len(shortfalls)), max(CAP, 1 / len(shortfalls))
-    fixed: dict[str, float] = {}
-    while True:
-        free = {c: s for c, s in shortfalls.items() if c not in fixed}
-        if not free:
-            return fixed
-        left = 1 - sum(fixed.values())
-        total = sum(free.values())
-        shares = {c: left * s / total for c, s in free.items()}
-        bound = {c: max(floor, min(cap, s)) for c, s in shares.items()}
-        over = sum(bound[c] - shares[c] for c in shares)
-        moved = {
-            c: b
-            for c, b in bound.items()
-            if b != shares[c] and (b > shares[c] if over > 0 else b < shares[c])
-        }
-        if not moved:
-            moved = {c: b for c, b in bound.items() if b != shares[c]}
-        if not moved:
-            return {**fixed, **shares}
-        fixed |= moved
-
-
-def _examples(rows: Sequence[EvalRow], category: str) -> tuple[str, ...]:
-    """Failing prompts with the judge's reason, one a prompt."""
-    out: dict[str, str] = {}
-    for row in rows:
-        if row.category == category and row.score is not None and row.score < 1 and row.prompt:
-            reason = row.reason.splitlines()[0] if row.reason else "failed"
-            out.setdefault(row.prompt, f"{row.prompt} ({reason})")
-    return tuple(list(out.values())[:EXAMPLES])
-
-
-def write_weaknesses(path: Path, weaknesses: Sequence[Weakness]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(w) for w in weaknesses], indent=2) + "\n")
-
-
-def read_weaknesses(path: Path) -> list[Weakness]:
-    """Raises ``InputError`` naming the file."""
-    try:
-        rows = json.loads(path.read_text())
-        return [Weakness(**{**row, "examples": tuple(row["examples"])}) for row in rows]
-    except OSError as error:
-        raise InputError(f"{path}: missing; run datagen weaknesses first") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path}: not a weaknesses file: {error}") from error
+def _failures(category: Category, marks: Iterable[int]) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for mark in marks:
+        counts.update(category.failures.get(mark, {}))
+    return dict(counts.most_common())

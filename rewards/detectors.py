@@ -8,7 +8,7 @@ recommended ones for the others, where nobody has published GenEval-calibrated v
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 
@@ -65,26 +65,51 @@ class Mask2Former:
     @torch.inference_mode()
     def find(self, images: "Sequence[Image]", classes: Sequence[Sequence[str]]) -> list[Found]:
         inputs = self.processor(images=list(images), return_tensors="pt").to(self.device, self.model.dtype)
-        least = min(self.thresholds.score, self.thresholds.counting)
-        results = self.processor.post_process_instance_segmentation(
-            self.model(pixel_values=inputs["pixel_values"], pixel_mask=inputs.get("pixel_mask")),
-            threshold=least,
-            target_sizes=[(i.height, i.width) for i in images],
-            return_binary_maps=True,
-        )
-        return [self._one(r, names) for r, names in zip(results, classes, strict=True)]
+        outputs = self.model(pixel_values=inputs["pixel_values"], pixel_mask=inputs.get("pixel_mask"))
+        chances = outputs.class_queries_logits.float().softmax(-1)[..., :-1]  # [B, queries, labels]
+        # Masks are judged at the size the network saw, 384 x 384 for the published checkpoints.
+        size = tuple(inputs["pixel_values"].shape[-2:])
+        masks = outputs.masks_queries_logits
+        return [
+            self._one(chances[i], masks[i], size, names, image)
+            for i, (names, image) in enumerate(zip(classes, images, strict=True))
+        ]
 
-    def _one(self, result: dict[str, Any], names: Sequence[str]) -> Found:
+    def _one(
+        self,
+        chances: torch.Tensor,
+        masks: torch.Tensor,
+        seen: tuple[int, ...],
+        names: Sequence[str],
+        image: "Image",
+    ) -> Found:
+        """What the library's post-processing gives, masks made for the asked and confident only.
+
+        A score is class probability x mean mask probability, so the first alone can rule a query out.
+        """
+        least = min(self.thresholds.score, self.thresholds.counting)
         wanted = {_coco(name, self.labels): name for name in names}
+        ranked = chances.flatten().topk(chances.shape[0])  # as there: the surest (query, label) pairs
+        pairs = [
+            (chance, *divmod(pair, chances.shape[1]))
+            for chance, pair in zip(ranked.values.tolist(), ranked.indices.tolist(), strict=True)
+            if chance > least and pair % chances.shape[1] in wanted
+        ]
+        if not pairs:
+            return {}
+        logits = torch.nn.functional.interpolate(
+            masks[[query for _, query, _ in pairs]][None].float(), seen, mode="bilinear"
+        )[0]
+        inside = logits > 0
+        sure = (logits.sigmoid_() * inside).sum((1, 2)) / (inside.sum((1, 2)) + 1e-6)
+        size = (image.height, image.width)
+        whole = torch.nn.functional.interpolate(inside[None].float(), size, mode="nearest")[0].bool()
         found: Found = {}
-        for i, segment in enumerate(result["segments_info"]):
-            if (name := wanted.get(segment["label_id"])) is None:
-                continue
-            mask = result["segmentation"][i].bool()
-            rows, columns = mask.any(1).nonzero()[:, 0], mask.any(0).nonzero()[:, 0]
-            x0, y0, x1, y1 = (float(x) for x in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1))
-            box = (x0, y0, x1, y1)
-            found.setdefault(name, []).append(Detection(box, float(segment["score"]), mask.cpu().numpy()))
+        for (chance, _, label), share, mask in zip(pairs, sure.tolist(), whole.cpu().numpy(), strict=True):
+            if chance * share > least and mask.any():
+                rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
+                box = (float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1))
+                found.setdefault(wanted[label], []).append(Detection(box, chance * share, mask))
         return found
 
 

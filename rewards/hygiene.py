@@ -27,7 +27,7 @@ LIMITS: dict[str, tuple[float, float]] = {  # figure -> (lowest, highest) that p
     "contrast": (0.01, 1.0),  # standard deviation of luminance: under it the picture is blank
     "entropy": (0.1, 8.0),  # bits of the luminance histogram; photographs have 6 to 7.8
     "saturation": (0.0, 0.9),  # mean HSV saturation
-    "edges": (0.0005, 0.6),  # share of pixels on an edge; noise has 0.7 and more
+    "edges": (0.0, 0.6),  # share of pixels on an edge; noise has 0.7 and more
     "dark": (0.0, 0.97),  # share of pixels that are black
     "light": (0.0, 0.995),  # share of pixels that are white
 }

@@ -64,9 +64,10 @@ def crop(image: "Image", detection: Detection) -> "Image":
 
     if detection.mask is not None:
         image = Image.composite(image, Image.new("RGB", image.size, GREY), Image.fromarray(detection.mask))
-    x0, y0, x1, y1 = (round(v) for v in detection.box)
-    x0, y0 = min(x0, image.width - 1), min(y0, image.height - 1)
-    return image.crop((x0, y0, max(x1, x0 + 1), max(y1, y0 + 1)))
+    left, top, right, bottom = (round(v) for v in detection.box)
+    left, top = min(max(left, 0), image.width - 1), min(max(top, 0), image.height - 1)
+    right, bottom = min(max(right, left + 1), image.width), min(max(bottom, top + 1), image.height)
+    return image.crop((left, top, right, bottom))
 
 
 class Objects:
@@ -74,7 +75,7 @@ class Objects:
     heldout = False
     card = Card(
         ("target", "image"), "share of atoms that hold; 1 is GenEval's correct", "MIT, Apache-2.0 by detector",
-        memory_gib=6.0, batch_size=16, checkpoint="facebook/mask2former-swin-small-coco-instance",
+        memory_gib=6.0, batch_size=32, checkpoint="facebook/mask2former-swin-small-coco-instance",
     )  # fmt: skip
 
     def __init__(

@@ -46,7 +46,7 @@ class Text(SpellingReward):
         return [self._one(np.asarray(image)[:, :, ::-1]) for image in images]
 
     def _one(self, bgr: np.ndarray) -> list[str]:
-        found = self.engine(np.ascontiguousarray(bgr))
+        found: Any = self.engine(np.ascontiguousarray(bgr))  # its type depends on the stages that ran
         if found.boxes is None or found.txts is None:
             return []
         return lines(list(zip(found.boxes, found.txts, strict=True)))

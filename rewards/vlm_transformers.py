@@ -102,6 +102,9 @@ class TransformersVLM:
     @torch.inference_mode()
     def _run(self, inputs: Any, rows: list[_Row], each: int) -> list[tuple[int, float]]:
         """(answer's number, log probability) of every spelling."""
+        inner: Any = getattr(self.model, "model", None)
+        if getattr(inner, "rope_deltas", None) is not None:
+            inner.rope_deltas = None  # Qwen's models keep the last picture's, also for a text without one
         prefix = self.model(**inputs, use_cache=True, logits_to_keep=1)
         cache = prefix.past_key_values
         if each > 1:

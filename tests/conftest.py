@@ -24,3 +24,16 @@ def small():
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def weighted_dataset(tmp_path_factory):
+    """A small weighted dataset, built with the model that costs nothing."""
+    from datagen import pipeline
+    from datagen.recipe import load_recipe
+
+    run = tmp_path_factory.mktemp("weighted")
+    recipe = load_recipe("counting")
+    prompts = recipe.prompts.model_copy(update={"count": 3})
+    pipeline.build(run, [recipe.model_copy(update={"prompts": prompts})], "fake")
+    return run / "dataset"

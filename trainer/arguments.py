@@ -10,7 +10,7 @@ from transformers import TrainingArguments
 from datagen.errors import InputError
 from trainer.config import TrainConfig
 
-LORA_ABOVE = 1_000_000_000  # parameters above which adapters are the default
+LORA_ABOVE = 1_000_000_000  # parameters above which adapters and recomputation are the default
 LORA_RANK = 16
 
 
@@ -19,6 +19,17 @@ def lora_rank(config: TrainConfig, module: nn.Module) -> int:
     if config.lora is not None:
         return config.lora
     return LORA_RANK if sum(p.numel() for p in module.parameters()) > LORA_ABOVE else 0
+
+
+def recompute(module: nn.Module) -> bool:
+    """Turn activation checkpointing on in a model above a billion parameters that has it; whether it did."""
+    if sum(p.numel() for p in module.parameters()) <= LORA_ABOVE:
+        return False
+    for name in ("gradient_checkpointing_enable", "enable_gradient_checkpointing"):  # transformers, diffusers
+        if enable := getattr(module, name, None):
+            enable()
+            return True
+    return False
 
 
 def optimizer_class(config: TrainConfig) -> Any:

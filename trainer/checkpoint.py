@@ -5,6 +5,7 @@ Left out: the optimizer, the schedule and the random states, which are in Traine
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,15 +63,20 @@ class Average:
             s.copy_(x)
 
 
+# Attention and MLP projections: language models' names, and those of diffusers' attention.
+ADAPTED = re.compile(r"_proj[^.]*$|\bto_[qkv]$|\bto_out\.0$")
+
+
 def add_lora(module: nn.Module, rank: int) -> None:
     """Put LoRA adapters on the decoder's linear layers and on the head, in place; only they train.
 
     The head has one because the opening token is taught there; not where it is tied to the embedding.
+    Layers that a model froze (its codec, the tower that looks at images) get none.
     """
     from peft import LoraConfig, inject_adapter_in_model
 
-    names = sorted({n.rsplit(".", 1)[-1] for n, m in module.named_modules() if isinstance(m, nn.Linear)})
-    names = [n for n in names if "_proj" in n]
+    linear = [n for n, m in module.named_modules() if isinstance(m, nn.Linear) and m.weight.requires_grad]
+    names = [n for n in linear if ADAPTED.search(n)]
     if not names:
         raise InputError("this model has no attention or MLP projections for LoRA")
     tied = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
@@ -86,8 +92,8 @@ def merge_lora(module: nn.Module) -> None:
     for name, layer in list(module.named_modules()):
         if isinstance(layer, LoraLayer):
             layer.merge()
-            parent = module.get_submodule(name.rsplit(".", 1)[0])
-            setattr(parent, name.rsplit(".", 1)[1], layer.get_base_layer())
+            parent, _, leaf = name.rpartition(".")  # a head has no parent but the module itself
+            setattr(module.get_submodule(parent), leaf, layer.get_base_layer())
 
 
 def begin(state: Path, settings: dict[str, Any]) -> None:

@@ -26,9 +26,12 @@ def part(name: str) -> str:
 def freeze(module: nn.Module, weight: tuple[str, ...]) -> None:
     """Under one modality's weights only its own expert trains, so that the other stays what it was.
 
-    Both experts share attention: an image loss would otherwise move how the trace is written.
+    Both experts share attention: an image loss would otherwise move how the trace is written. A model
+    without a generation expert (one decoder for both, or a denoiser alone) trains whole.
     """
     if not weight or set(weight) == {"text", "image"}:
+        return
+    if not any(part(name) == "generation" for name, _ in module.named_parameters()):
         return
     for name, p in module.named_parameters():
         if (part(name) == "generation") != ("image" in weight):

@@ -20,7 +20,7 @@ from datagen.errors import InputError, TrainingError
 from datagen.models import load_model
 from datagen.models.base import UnifiedBatch, UnifiedModel
 from datagen.weights import ess
-from trainer.arguments import lora_rank, optimizer_class, training_arguments
+from trainer.arguments import lora_rank, optimizer_class, recompute, training_arguments
 from trainer.checkpoint import Average, add_lora, begin, last_checkpoint, merge_lora, step_of, trim_log
 from trainer.config import MODALITIES, TrainConfig
 from trainer.data import applied_weights, fingerprint, load_examples, to_example
@@ -191,6 +191,7 @@ def train(
     model = load_model(config.model, "cuda" if torch.cuda.is_available() else "cpu")
     if rank := lora_rank(config, model.module):
         add_lora(model.module, rank)
+    recompute(model.module)
     freeze(model.module, config.weight)
     policy = Policy(model, config.reference_penalty)
     state = config.out / "trainer"

@@ -1,75 +1,106 @@
-"""Result files to rows. One reader a format; exactly one must match a file.
+"""Result files to rows. One reader a format; exactly one must match a file, by its content.
 
-To add one: a module here with ``matches(head)`` and ``read(path)``, and a line in ``READERS``.
+To add one: a module here with ``matches(source)`` and ``read(source)``, and a line in ``READERS``.
+Readers stream; ``stream`` hands their rows on, ``read_results`` and ``merge`` make lists of them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
 
 from datagen.errors import ResultsError, UnknownName
+from datagen.evals.duplicates import Duplicates
+from datagen.evals.files import Source, open_source
 from datagen.evals.rows import EvalRow
 
 READERS: dict[str, str] = {
     "geneval": "datagen.evals.geneval",
     "geneval-summary": "datagen.evals.geneval_summary",
+    "geneval2": "datagen.evals.geneval2",
+    "dpg": "datagen.evals.dpg",
+    "dpg-detail": "datagen.evals.dpg_detail",
+    "wise": "datagen.evals.wise",
+    "oneig": "datagen.evals.oneig",
+    "t2i-compbench": "datagen.evals.t2i_compbench",
+    "tiif": "datagen.evals.tiif",
+    "unigenbench": "datagen.evals.unigenbench",
+    "dsg": "datagen.evals.dsg",
+    "tifa": "datagen.evals.tifa",
+    "lm-eval": "datagen.evals.lm_eval",
+    "lm-eval-samples": "datagen.evals.lm_eval_samples",
+    "inspect": "datagen.evals.inspect_log",
+    "helm": "datagen.evals.helm",
+    "map": "datagen.evals.mapped",
 }
-HEAD = 65_536  # bytes that detection looks at
 
-__all__ = ["READERS", "EvalRow", "read_results"]
+__all__ = ["READERS", "EvalRow", "detect", "merge", "read_results", "stream"]
 
 
-def read_results(path: str | Path, format: str | None = None) -> list[EvalRow]:
-    """All rows of a results file, the format detected by content unless given.
+def stream(
+    path: str | Path,
+    format: str | None = None,
+    options: Mapping[str, str] | None = None,
+    companions: Sequence[str | Path] = (),
+) -> Iterator[EvalRow]:
+    """The rows of a results file or folder, one by one; the format detected unless given.
 
+    ``options``: what ``--map`` and ``--of`` say. ``companions``: the benchmark's own data files.
     Raises ``ResultsError`` naming the file, and the line where one is at fault.
     """
-    path = Path(path)
+    path, options = Path(path), options or {}
     if format is not None and format not in READERS:
         raise UnknownName("results format", format, READERS)
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
-    except OSError as error:
-        raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
-    if not head.strip():
-        raise ResultsError(f"{path}: empty")
-    text = _text(path, head)
+    source = open_source(path, options, tuple(map(Path, companions)))
     if format is None:
-        found = [name for name, module in READERS.items() if import_module(module).matches(text)]
-        if len(found) != 1:
-            what = "no reader" if not found else f"more than one reader ({', '.join(found)})"
-            raise ResultsError(f"{path}: {what} takes this; force one with --format: {', '.join(READERS)}")
-        format = found[0]
-    rows = list(import_module(READERS[format]).read(path))
-    if not rows:
+        format = "map" if {"category", "score"} <= options.keys() else detect(source)
+    rows = import_module(READERS[format]).read(source)
+    first = next(rows, None)
+    if first is None:
         raise ResultsError(f"{path}: no rows in format {format}")
-    return rows
+    yield first
+    yield from rows
 
 
-def _text(path: Path, head: bytes) -> str:
-    try:
-        text = head.decode("utf-8")
-    except UnicodeDecodeError as error:
-        if error.start < len(head) - 4 or len(head) < HEAD:  # not merely cut inside a character
-            raise ResultsError(f"{path}: binary, not a results file (byte {error.start})") from error
-        text = head[: error.start].decode("utf-8")
-    if "\x00" in text:
-        raise ResultsError(f"{path}: binary, not a results file (byte {text.index(chr(0))})")
-    return text
+def detect(source: Source) -> str:
+    """The one reader that takes this. Raises ``ResultsError`` listing them where none or several do."""
+    found = [name for name, module in READERS.items() if import_module(module).matches(source)]
+    if len(found) == 1:
+        return found[0]
+    what = "no reader" if not found else f"more than one reader ({', '.join(found)})"
+    how = "force one with --format, or name the columns with --map category=...,score=...,prompt=..."
+    raise ResultsError(f"{source.path}: {what} takes this; {how}; formats: {', '.join(READERS)}")
 
 
-def merge(files: Iterable[tuple[str | Path, str | None]]) -> list[EvalRow]:
+def read_results(
+    path: str | Path,
+    format: str | None = None,
+    options: Mapping[str, str] | None = None,
+    companions: Sequence[str | Path] = (),
+) -> list[EvalRow]:
+    """All rows of a results file; the same image twice is an error that names both lines."""
+    return merge([(path, format)], options, companions)
+
+
+def merge(
+    files: Iterable[tuple[str | Path, str | None]],
+    options: Mapping[str, str] | None = None,
+    companions: Sequence[str | Path] = (),
+) -> list[EvalRow]:
     """Rows of several files; the same prompt's same image twice is an error."""
-    rows: list[EvalRow] = []
-    seen: dict[tuple[str, str, int], str] = {}
+    return list(stream_all(files, options, companions))
+
+
+def stream_all(
+    files: Iterable[tuple[str | Path, str | None]],
+    options: Mapping[str, str] | None = None,
+    companions: Sequence[str | Path] = (),
+) -> Iterator[EvalRow]:
+    """``merge`` without holding the rows: duplicates are raised after the last."""
+    seen = Duplicates()
+    add = seen.add
     for path, format in files:
-        for row in read_results(path, format):
-            key = (row.category, row.prompt_id, row.image)
-            if key in seen and not row.summary:
-                raise ResultsError(
-                    f"{path}: {row.category} {row.prompt_id} image {row.image} also in {seen[key]}"
-                )
-            seen[key] = str(path)
-            rows.append(row)
-    return rows
+        seen.file(str(path))
+        for row in stream(path, format, options, companions):
+            add(row)
+            yield row
+    seen.check()

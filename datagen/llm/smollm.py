@@ -9,7 +9,9 @@ Every row samples from its own generator, so a request's text does not follow fr
 what is left is float rounding between batch shapes, which could tip a near-tie.
 """
 
+import contextlib
 import copy
+import io
 import re
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -48,9 +50,10 @@ class SmolLM:
         transformers.utils.logging.set_verbosity_error()
         transformers.utils.logging.disable_progress_bar()
         self.tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-        self.model = transformers.AutoModelForCausalLM.from_pretrained(
-            path.parent, gguf_file=path.name, dtype=torch.float32
-        )
+        with contextlib.redirect_stderr(io.StringIO()):  # a progress bar that no setting turns off
+            self.model = transformers.AutoModelForCausalLM.from_pretrained(
+                path.parent, gguf_file=path.name, dtype=torch.float32
+            )
         self.model.eval()
         self.tokenizer.padding_side = "left"
         if self.tokenizer.pad_token_id is None:

@@ -43,13 +43,13 @@ def test_a_name_or_an_import_path_resolves_and_others_list_the_choices():
 
 
 def test_an_unknown_model_lists_the_valid_ones():
-    with pytest.raises(UnknownName, match="fake, pocket"):
+    with pytest.raises(UnknownName, match="bagel, diffusers, emu3, fake, janus, pocket, vllm-omni"):
         load_model("sdxl")
 
 
 def test_a_folder_of_an_unknown_kind_is_refused(tmp_path):
     (tmp_path / "config.json").write_text('{"model_type": "unet"}')
-    with pytest.raises(UnknownName, match="bagel, fake"):
+    with pytest.raises(UnknownName, match="bagel, emu3, fake, janus"):
         load_model(str(tmp_path))
 
 

@@ -4,18 +4,19 @@ The model decides: after the end of its trace it either emits ``<|vision_start|>
 ``model``) or anything else (``none``, or ``forced`` when the caller asked). Text is decoded for the
 whole batch with per-row positions; the picture's denoising runs both guidance branches in one
 batched pass over the cached text. Randomness is per row, from that row's seed.
-Sampler follows ByteDance-Seed/Bagel ``bagel.py`` (``_forward_flow``, cfg interval, global renorm).
+The sampler itself is in ``flow.py``.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from datagen.errors import ModelError
+from datagen.models.bagel.flow import guide, integrate, times
 from datagen.models.base import GenerationConfig, UnifiedSample
+from datagen.models.sampling import choose
 from datagen.sample import Transition
 
 if TYPE_CHECKING:
@@ -32,21 +33,20 @@ def generate(
     config: GenerationConfig,
     traces: Sequence[str] | None = None,
 ) -> list[UnifiedSample]:
-    """One candidate a prompt. Raises ``ModelError`` if ``trace="given"`` comes without traces."""
-    if config.trace == "given" and (traces is None or len(traces) != len(prompts)):
-        raise ModelError("trace='given' needs one trace a prompt")
+    """One candidate a prompt, all of them at once."""
     model.network.eval()
     device = model.network.vae2llm.weight.device
     rows = [torch.Generator().manual_seed(seed) for seed in seeds]
     text = _TextPass(model, device)
-    contexts = [model.prompt_ids(prompt) for prompt in prompts]
+    thinks = config.trace != "none"
+    contexts = [model.prompt_ids(prompt, thinks) for prompt in prompts]
     written: list[list[int]] = [[] for _ in prompts]
     opened = [False] * len(prompts)
     if config.trace == "none":
         text.read(contexts)
     elif config.trace == "given":
         assert traces is not None
-        written = [[*model.tokenizer.encode(t), model.tokenizer.eos] for t in traces]
+        written = [[*model.tokenizer.encode(model.tagged(t)), model.tokenizer.eos] for t in traces]
         blocks = [[model.tokenizer.bos, *w] for w in written]
         logits = text.read([c + b for c, b in zip(contexts, blocks, strict=True)])
         opened = [int(x) == model.tokenizer.start_of_image for x in logits.argmax(-1)]
@@ -56,7 +56,8 @@ def generate(
     ended = [config.trace == "none" or (bool(w) and w[-1] == model.tokenizer.eos) for w in written]
     forced = config.force or config.trace == "none"
     draws = [i for i, (o, e) in enumerate(zip(opened, ended, strict=True)) if o or (forced and e)]
-    latents = _draw(model, text, draws, [rows[i] for i in draws], config) if draws else None
+    known = [(len(model.think_ids) if thinks else 0, len(contexts[i])) for i in draws]
+    latents = _draw(model, text, draws, known, [rows[i] for i in draws], config) if draws else None
     samples = []
     for i, prompt in enumerate(prompts):
         image, latent = None, None
@@ -105,7 +106,7 @@ class _TextPass:
         written: list[list[int]] = [[] for _ in range(n)]
         opened, done, ended = [False] * n, [False] * n, [False] * n
         for step in range(limit + 1):
-            chosen = _sample(logits, rows, done, config.temperature).tolist()
+            chosen = choose(logits, rows, done, config.temperature).tolist()
             for i, token in enumerate(chosen):
                 if done[i]:
                     continue
@@ -138,68 +139,54 @@ class _TextPass:
         return self.network.language_model.lm_head(hidden[:, 0]).float()
 
 
-def _sample(logits: Tensor, rows: list[torch.Generator], done: list[bool], temperature: float) -> Tensor:
-    """[B] ids by the Gumbel-max trick, each row with its own generator; temperature 0 is greedy."""
-    if temperature <= 0:
-        return logits.argmax(-1)
-    noise = torch.zeros_like(logits)
-    for i, row in enumerate(rows):
-        if not done[i]:
-            uniform = torch.rand(logits.shape[1], generator=row).clamp(min=1e-20)
-            noise[i] = -(-uniform.log()).log().to(logits.device)
-    return (logits / temperature + noise).argmax(-1)
-
-
 def _draw(
     model: "BagelModel",
     text: _TextPass,
     draws: list[int],
+    known: list[tuple[int, int]],
     rows: list[torch.Generator],
     config: GenerationConfig,
 ) -> Tensor:
-    """Denoise [n, C, h, w] latents for rows ``draws`` on the cached text, guidance in the same batch."""
+    """Denoise [n, C, h, w] latents for rows ``draws`` on the cached text, guidance in the same batch.
+
+    ``known``: for each drawn row, the cached tokens that the branch without the prompt may see (the
+    thinking prompt), and those that the branch without the trace may see.
+    """
     c, network, device = model.config, model.network, text.device
     scale = c.cfg if config.cfg is None else config.cfg
-    steps = config.steps or c.steps
     n, tokens = len(draws), c.image_tokens
     index = torch.tensor(draws, device=device)
-    guided = scale != 1.0
-    branches = 2 if guided else 1
+    seen, at = [text.valid[index]], [text.lengths[index]]
+    slots = torch.arange(text.valid.shape[1], device=device)
+    if scale != 1.0:  # text is causal, so a shorter context is the same cache seen up to an earlier slot
+        for which in (0, 1) if c.cfg_img != 1.0 else (0,):
+            limit = torch.tensor([k[which] for k in known], device=device)
+            seen.append(seen[0] & (slots < limit[:, None]))
+            at.append(limit)
+    branches = len(seen)
     cache = [(k[index].repeat(branches, 1, 1, 1), v[index].repeat(branches, 1, 1, 1)) for k, v in text.cache]
-    sees = text.valid[index]
-    at = text.lengths[index]
-    if guided:  # the unconditional branch looks at no text and starts at position 0
-        sees = torch.cat([sees, torch.zeros_like(sees)])
-        at = torch.cat([at, torch.zeros_like(at)])
+    sees = torch.cat(seen)
     block = 2 + tokens
     own = sees.new_ones(len(sees), block, block)
     mask = torch.cat([sees[:, None].expand(-1, block, -1), own], dim=2)[:, None]
-    positions = at[:, None].expand(-1, block)
+    positions = torch.cat(at)[:, None].expand(-1, block)
     borders = network.embed(torch.tensor(network.border, device=device).expand(len(sees), 2))
-    x = torch.stack([torch.randn(tokens, c.patch_dim, generator=g) for g in rows]).to(device)
-    times = torch.linspace(1, 0, steps + 1)
-    times = c.timestep_shift * times / (1 + (c.timestep_shift - 1) * times)
 
-    for now, later in zip(times[:-1].tolist(), times[1:].tolist(), strict=True):
-        use = guided and c.cfg_interval[0] <= now <= c.cfg_interval[1]
-        count = n * (2 if use else 1)
+    def velocity(x: Tensor, now: float) -> Tensor:
+        use = branches if c.cfg_interval[0] < now <= c.cfg_interval[1] else 1
+        count = n * use
         t = torch.full((count,), now, device=device)
-        doubled = x.repeat(2 if use else 1, 1, 1)
+        repeated = x.repeat(use, 1, 1)
         past = [(k[:count], v[:count]) for k, v in cache]
-        gen = network.latent_tokens(doubled, t)
+        gen = network.latent_tokens(repeated, t)
         _, hidden, _ = network.run(borders[:count], gen, positions[:count], mask[:count], past)
         assert hidden is not None
-        v = network.velocity(hidden, doubled, t)
-        if use:
-            v = guide(v[:n], v[n:], scale, c.cfg_renorm)
-        x = x + (later - now) * v
-    return network.unpatchify(x)
+        v = network.velocity(hidden, repeated, t)
+        if use == 1:
+            return v
+        split: list[Any] = [*v.split(n), None]
+        return guide(split[0], split[1], scale, c.cfg_renorm, c.cfg_renorm_min, split[2], c.cfg_img)
 
-
-def guide(conditional: Tensor, unconditional: Tensor, scale: float, renorm: bool) -> Tensor:
-    """Classifier-free guidance on [n, N, patch_dim]; ``renorm`` caps each sample's norm (upstream "global")."""
-    v = unconditional + scale * (conditional - unconditional)
-    if renorm:
-        ratio = conditional.norm(dim=(1, 2), keepdim=True) / v.norm(dim=(1, 2), keepdim=True).clamp(min=1e-8)
-        v = v * ratio.clamp(max=1.0)
-    return v
+    noise = torch.stack([torch.randn(tokens, c.patch_dim, generator=g) for g in rows]).to(device)
+    at_times = times(config.steps or c.steps, c.timestep_shift)
+    return network.unpatchify(integrate(velocity, noise, at_times))

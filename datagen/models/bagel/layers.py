@@ -55,12 +55,14 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
 
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
     """Masked attention; ``q`` [B, H, Q, D], ``k`` and ``v`` [B, kv_heads, S, D], ``mask`` bool."""
-    if q.device.type != "cpu" or not q.requires_grad:
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=q.shape[1] != k.shape[1])
-    # The CPU's fused backward is a third of a training step at this size; plain matmuls are not.
     groups = q.shape[1] // k.shape[1]
-    if groups > 1:
+    if q.device.type == "cpu" and not q.requires_grad:
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=groups > 1)
+    if groups > 1:  # on a GPU no fused kernel takes a mask and grouped heads at once
         k, v = k.repeat_interleave(groups, dim=1), v.repeat_interleave(groups, dim=1)
+    if q.device.type != "cpu":
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+    # The CPU's fused backward is a third of a training step at this size; plain matmuls are not.
     bias = torch.zeros(mask.shape, dtype=q.dtype).masked_fill_(~mask, torch.finfo(q.dtype).min)
     weights = (q @ k.transpose(-1, -2) * q.shape[-1] ** -0.5 + bias).softmax(-1)
     return weights.to(v.dtype) @ v

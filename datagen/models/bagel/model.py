@@ -1,17 +1,22 @@
 """BAGEL: one network for text and image, its per-sample losses and its checkpoint.
 
 Text is predicted token by token; the image is a rectified flow on latent patches, conditioned
-through attention. What is left out: the understanding tower (SigLIP), packed sequences and
-sharding; the generation loop is in ``generate.py``, the protocol object in ``__init__.py``.
+through attention. What is left out: packed sequences and sharding. The generation loop is in
+``generate.py``, looking at images in ``vision.py``, the protocol object in ``__init__.py``.
 Follows ByteDance-Seed/Bagel ``modeling/bagel/bagel.py``; state-dict keys are the same.
 """
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from datagen.models.bagel.config import BagelConfig
+from datagen.models.bagel.flow import shifted
 from datagen.models.bagel.layers import Layer, PositionEmbedding, RMSNorm, TimestepEmbedder, rope
+from datagen.models.bagel.vision import Connector, VisionModel
 from datagen.models.base import UnifiedBatch, UnifiedLoss
 
 MIN_T = 0.1  # x-prediction divides by t; below this the velocity error is capped
@@ -44,13 +49,22 @@ class Bagel(nn.Module):
         self.vae2llm = nn.Linear(config.patch_dim, config.hidden_size)
         self.llm2vae = nn.Linear(config.hidden_size, config.patch_dim)
         self.latent_pos_embed = PositionEmbedding(config.max_latent_size, config.hidden_size)
+        if config.vit_layers:
+            self.vit_model = VisionModel(config)
+            self.connector = Connector(config)
+            self.vit_pos_embed = PositionEmbedding(config.vit_side, config.hidden_size)
         self.border = (0, 0)  # ids of <|vision_start|> and <|vision_end|>, set by the owner
+        self.checkpointing = False
+        self.think: tuple[int, ...] = ()  # ids of the thinking prompt, set by the owner
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)
                 if isinstance(module, nn.Linear) and module.bias is not None:
                     nn.init.zeros_(module.bias)
         nn.init.zeros_(self.llm2vae.weight)  # the flow starts from predicting nothing, as upstream
+        if config.vit_layers:  # post-training is about drawing; what the model sees stays as it was
+            self.vit_model.requires_grad_(False)
+            self.connector.requires_grad_(False)
 
     # -- the shared trunk ---------------------------------------------------------------------
 
@@ -66,15 +80,23 @@ class Bagel(nn.Module):
 
         ``und`` [B, Tu, d], ``gen`` [B, Tg, d] or None, ``positions`` [B, Tu + Tg], ``mask`` bool
         [B, 1, Tu + Tg, past + Tu + Tg], true where a query may look. Returns the normed streams and
-        the fresh keys and values of each layer.
+        the fresh keys and values of each layer (none under activation checkpointing).
         """
         decoder = self.language_model.model
         cos, sin = rope(positions, self.config.hidden_size // self.config.num_heads, self.config.rope_theta)
         cache = []
+        recompute = self.checkpointing and past is None and torch.is_grad_enabled()
         for i, layer in enumerate(decoder.layers):
+            if recompute:  # a cache would keep what recomputation is to save
+                und, gen, _ = checkpoint(layer, und, gen, cos, sin, mask, None, use_reentrant=False)
+                continue
             und, gen, fresh = layer(und, gen, cos, sin, mask, None if past is None else past[i])
             cache.append(fresh)
         return decoder.norm(und), None if gen is None else decoder.norm_moe_gen(gen), cache
+
+    def gradient_checkpointing_enable(self, *_: Any, **__: Any) -> None:
+        """Recompute each layer in the backward pass; the name and the call are transformers' own."""
+        self.checkpointing = True
 
     def embed(self, ids: Tensor) -> Tensor:
         return self.language_model.model.embed_tokens(ids)
@@ -109,9 +131,9 @@ class Bagel(nn.Module):
 
     def sample_t(self, n: int, device: torch.device, generator: torch.Generator | None) -> Tensor:
         """[n] times: sigmoid of a normal, then upstream's shift towards noise."""
+        c = self.config
         t = torch.randn(n, generator=generator, device=device).sigmoid()
-        s = self.config.timestep_shift
-        return s * t / (1 + (s - 1) * t)
+        return shifted(t, c.timestep_shift if c.training_shift is None else c.training_shift)
 
     def forward(self, batch: UnifiedBatch, generator: torch.Generator | None = None) -> UnifiedLoss:
         return self.losses(batch, generator)
@@ -153,8 +175,10 @@ class Bagel(nn.Module):
 
         text_length = batch.text_mask.sum(1)
         positions = torch.arange(length, device=device).expand(n, length)
-        at = torch.where(dropped, 0, text_length)[:, None].expand(n, 2 + x0.shape[1])
-        mask = self.training_mask(batch.text_mask, 2 + x0.shape[1], dropped)
+        kept = self.think_length(batch.input_ids)
+        at = torch.where(dropped, kept, text_length)[:, None].expand(n, 2 + x0.shape[1])
+        sees = batch.text_mask & (~dropped[:, None] | (torch.arange(length, device=device) < kept[:, None]))
+        mask = self.training_mask(batch.text_mask, 2 + x0.shape[1], sees)
         hidden, image, _ = self.run(und, gen, torch.cat([positions, at], dim=1), mask)
         assert image is not None
         logits = self.language_model.lm_head(hidden[:, :length][batch.label_mask])
@@ -164,19 +188,29 @@ class Bagel(nn.Module):
         """``predict`` for a batch without pictures: no generation stream, a velocity of zeros."""
         n, length = batch.input_ids.shape
         positions = torch.arange(length, device=batch.input_ids.device).expand(n, length)
-        mask = self.training_mask(batch.text_mask, 0, batch.image_mask)
+        mask = self.training_mask(batch.text_mask, 0, batch.text_mask)
         hidden, _, _ = self.run(self.embed(batch.input_ids), None, positions, mask)
         nothing = hidden.new_zeros(n, 1, self.config.patch_dim, dtype=torch.float32)
         return nothing, nothing, self.language_model.lm_head(hidden[batch.label_mask])
 
+    def think_length(self, ids: Tensor) -> Tensor:
+        """[B] tokens of the thinking prompt that rows of [B, T] begin with: dropped text leaves them in.
+
+        It is what the unconditional branch of the sampler sees too.
+        """
+        k = len(self.think)
+        if not k or ids.shape[1] < k:
+            return ids.new_zeros(len(ids))
+        return (ids[:, :k] == ids.new_tensor(self.think)).all(1) * k
+
     @staticmethod
-    def training_mask(text_mask: Tensor, image_length: int, dropped: Tensor) -> Tensor:
-        """[B, 1, S, S]: text is causal, the image sees the text (unless dropped) and all of itself."""
+    def training_mask(text_mask: Tensor, image_length: int, sees: Tensor) -> Tensor:
+        """[B, 1, S, S]: text is causal, the image sees the text in ``sees`` [B, T] and all of itself."""
         n, length = text_mask.shape
         causal = torch.ones(length, length, dtype=torch.bool, device=text_mask.device).tril()
         eye = torch.eye(length, dtype=torch.bool, device=text_mask.device)  # padding rows see themselves
         text = (causal & text_mask[:, None, :]) | eye
-        sees = (text_mask & ~dropped[:, None])[:, None, :].expand(n, image_length, length)
+        sees = sees[:, None, :].expand(n, image_length, length)
         top = torch.cat([text, text.new_zeros(n, length, image_length)], dim=2)
         bottom = torch.cat([sees, sees.new_ones(n, image_length, image_length)], dim=2)
         return torch.cat([top, bottom], dim=1)[:, None]

@@ -1,6 +1,7 @@
 """Text to ids through ``tokenizers``, with BAGEL's four special tokens looked up by name.
 
-A text block is ``<|im_start|> text <|im_end|>``; ``<|vision_start|>`` opens an image.
+Upstream's folder has Qwen2's files, ``tokenizer.json`` or ``vocab.json`` and ``merges.txt``; special
+tokens they lack are added at the end, in upstream's order. A text block is ``<|im_start|> text <|im_end|>``; ``<|vision_start|>`` opens an image.
 """
 
 from collections.abc import Iterable
@@ -37,11 +38,20 @@ class BagelTokenizer:
         self.tokenizer.save(str(folder / "tokenizer.json"))
 
     @classmethod
-    def load(cls, folder: Path) -> "BagelTokenizer":
+    def load(cls, folder: Path, complete: bool = False) -> "BagelTokenizer":
+        """``complete`` adds the special tokens that are missing, as upstream's code does on loading."""
         path = folder / "tokenizer.json"
-        if not path.is_file():
+        if path.is_file():
+            tokenizer = Tokenizer.from_file(str(path))
+        elif complete and (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
+            from transformers import Qwen2Tokenizer
+
+            tokenizer = Qwen2Tokenizer.from_pretrained(str(folder)).backend_tokenizer
+        else:
             raise ModelError(f"{path}: missing; a BAGEL folder needs tokenizer.json")
-        return cls(Tokenizer.from_file(str(path)), str(path))
+        if complete:
+            tokenizer.add_special_tokens([t for t in SPECIAL if tokenizer.token_to_id(t) is None])
+        return cls(tokenizer, str(path))
 
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> BagelTokenizer:

@@ -10,7 +10,6 @@ from PIL import Image
 from datagen.errors import ModelError
 from datagen.models.bagel import BagelModel, load
 from datagen.models.bagel.config import BAGEL_7B, BagelConfig
-from datagen.models.bagel.generate import guide
 from datagen.models.bagel.layers import rope, rotate, sincos_2d
 from datagen.models.bagel.model import Bagel
 from datagen.models.bagel.tokenizer import train_tokenizer
@@ -55,8 +54,8 @@ def examples(n: int = 3, **kwargs) -> list[Example]:
     return out
 
 
-FROZEN_TEXT = [5.980576, 5.970361, 6.02695]  # without the opening token
-FROZEN_IMAGE = [1.286633, 4.945807, 77.974052]
+FROZEN_TEXT = [6.004594, 5.932859, 5.959505]  # without the opening token
+FROZEN_IMAGE = [1.286633, 4.945831, 77.957611]
 
 
 def losses(model: BagelModel, batch: list[Example]):
@@ -199,12 +198,6 @@ def test_patchify_is_undone_by_unpatchify(model):
     assert torch.equal(model.network.unpatchify(model.network.patchify(x)), x)
 
 
-def test_guidance_and_renorm_match_hand_computed_values():
-    c, u = torch.tensor([[[3.0, 4.0]]]), torch.tensor([[[0.0, 0.0]]])
-    assert guide(c, u, 2.0, renorm=False).flatten().tolist() == [6.0, 8.0]
-    assert guide(c, u, 2.0, renorm=True).flatten().tolist() == pytest.approx([3.0, 4.0])
-
-
 def test_rotary_scores_depend_on_relative_position_only():
     q, k = torch.randn(1, 1, 1, 8), torch.randn(1, 1, 1, 8)
 
@@ -242,4 +235,6 @@ def test_state_dict_keys_are_upstreams(model):
 def test_the_seven_b_config_has_the_counted_size():
     with torch.device("meta"):
         network = Bagel(BAGEL_7B)
-    assert sum(p.numel() for p in network.parameters()) == pytest.approx(14.17e9, rel=0.01)
+    tower = sum(p.numel() for p in network.vit_model.parameters())
+    assert tower == pytest.approx(0.4e9, rel=0.05)
+    assert sum(p.numel() for p in network.parameters()) - tower == pytest.approx(14.17e9, rel=0.01)

@@ -1,0 +1,93 @@
+"""The ranked weaknesses on a terminal: what is weak, how sure that is, how it fails, what to do next."""
+
+from collections.abc import Sequence
+
+from datagen.console import percent, points, table
+from datagen.weakness import Weakness, by_note
+
+TOLD = 5  # weaknesses whose ways of failing are told
+COLUMNS = (
+    "weakness",
+    "images",
+    "prompts",
+    "score",
+    "95% interval",
+    "gap",
+    "P(weak)",
+    "verdict",
+    "budget",
+    "recipe",
+)
+
+
+def print_weaknesses(found: Sequence[Weakness], path: str) -> None:
+    """The table, how the weakest fail, the notes, and the commands that come next."""
+    targets = sorted({w.target for w in found if w.verdict != "shown"})
+    against = percent(targets[0]) if len(targets) == 1 else "each benchmark's own target"
+    table(f"Weaknesses, against {against} ({path})", COLUMNS, [_row(w) for w in found])
+    _failures(found)
+    _notes(found)
+    _next(found, path)
+
+
+def indent(w: Weakness) -> str:
+    """A sub-skill stands under its parent and repeats nothing of it."""
+    depth = len(w.facets) + w.label.count(": the others")
+    if not w.parent:
+        return w.label or w.category
+    return "  " * max(depth, 1) + w.label.rsplit(", ", 1)[-1]
+
+
+def remedy_text(w: Weakness) -> str:
+    """The recipe, or that there is none and which would help."""
+    if w.recipe:
+        return w.recipe
+    return f"none yet ({w.suggestion})" if w.suggestion else "none"
+
+
+def _row(w: Weakness) -> tuple[object, ...]:
+    shown = w.verdict == "shown"
+    return (
+        indent(w),
+        w.n,
+        w.prompts or "?",
+        percent(w.score),
+        "unknown" if shown and w.n <= 1 else f"{percent(w.low)} to {percent(w.high)}",
+        "" if shown else points(-w.gap),
+        "" if shown else f"{w.probability:.2f}",
+        w.verdict,
+        f"by {w.split}" if w.split else percent(w.budget),
+        "" if w.split else remedy_text(w),
+    )
+
+
+def _failures(found: Sequence[Weakness]) -> None:
+    told = [w for w in found if w.verdict in ("weak", "likely") and (w.failures or w.examples)][:TOLD]
+    if told:
+        print("\nHow it fails")
+    for w in told:
+        ways = ", ".join(f"{way} {n}" for way, n in list(w.failures.items())[:4])
+        print(f"  {w.label or w.category}: {ways or w.examples[0]}")
+        if ways and w.examples:
+            print(f"    {w.examples[0]}")
+
+
+def _notes(found: Sequence[Weakness]) -> None:
+    notes = by_note(found)
+    if notes:
+        print("\nNotes")
+    for note, places in notes:
+        where = ", ".join(places[:4]) + (f" and {len(places) - 4} more" if len(places) > 4 else "")
+        print(f"  {note} ({where})")
+
+
+def _next(found: Sequence[Weakness], path: str) -> None:
+    for text in dict.fromkeys(f"{w.recipe}: {w.advice}" for w in found if w.advice):
+        print(f"\n{text}")
+    bare = [w for w in found if not w.recipe and w.budget > 0]
+    if bare:
+        print("\nNo recipe yet: datagen recipes --new NAME --from-weakness ID, with ID")
+        for w in bare[:TOLD]:
+            print(f"  {w.id}" + (f"  (a {w.suggestion} recipe would target it)" if w.suggestion else ""))
+    if any(w.recipe and w.budget > 0 for w in found) and path.endswith("weaknesses.json"):
+        print("\nNext: datagen build --from-weaknesses")
