@@ -131,6 +131,9 @@ def build(
     ray_address: Annotated[str | None, typer.Option(help="join this Ray cluster")] = None,
     seed: Seed = 0,
     preview: Annotated[int, typer.Option(min=0, help="show this many prompts, write nothing")] = 0,
+    against: Annotated[
+        list[Path] | None, typer.Option(help="evaluation prompts the build must not overlap; repeatable")
+    ] = None,
     run: Run = DEFAULT,
     force: Force = False,
     as_json: Json = False,
@@ -161,7 +164,9 @@ def build(
             print(f"{s.prompt}\n  trace: {s.trace}\n  reward {s.reward} {weights} ({s.transition})")
         return
     with _Progress() as progress:
-        made = pipeline.build(run, recipes, model, llm, workers, seed, ray_address, force, progress)
+        made = pipeline.build(
+            run, recipes, model, llm, workers, seed, ray_address, force, progress, against or ()
+        )
     if as_json:
         print(json.dumps(asdict(made), indent=2))
         return
@@ -450,7 +455,7 @@ def recipes(
         return
     for known in list_recipes():
         loaded = load_recipe(known)
-        print(f"{known:<20} {loaded.weakness:<14} {loaded.description}")
+        print(f"{known:<18} {', '.join(loaded.vocabularies) or 'any':<13} {loaded.description}")
 
 
 @app.command()

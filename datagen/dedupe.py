@@ -3,21 +3,20 @@
 Images are compared within one target only: a scene with two circles and one with three are near in
 any embedding, and both are wanted. The embedding is the picture itself, 16 x 16, centred and
 normalised: exact copies and tiny shifts score above 0.99, another layout far below. A learned
-embedding would need a download; for photographs it belongs here. Prompts are embedded as hashed
-character trigrams. Search is exact (``IndexFlatIP``).
+embedding would need a download; for photographs it belongs here.
+
+Prompts are searched by the same index (``guard``). Search is exact (``IndexFlatIP``).
 """
 
 import io
 from collections.abc import Sequence
 from dataclasses import replace
-from zlib import crc32
 
 import numpy as np
 
 from datagen.sample import Sample
 
 SIDE = 16
-TRIGRAMS = 1024
 
 
 def image_vector(image: bytes) -> np.ndarray:
@@ -29,15 +28,6 @@ def image_vector(image: bytes) -> np.ndarray:
     vector = (pixels - np.median(pixels, axis=0)).astype(np.float32).ravel()
     norm = float(np.linalg.norm(vector))
     return vector / norm if norm else vector
-
-
-def prompt_vector(prompt: str) -> np.ndarray:
-    """[1024] float32, unit length: hashed character trigrams of the normalised words."""
-    text = f"  {' '.join(prompt.lower().strip(' .!').split())}  "
-    vector = np.zeros(TRIGRAMS, dtype=np.float32)
-    for i in range(len(text) - 2):
-        vector[crc32(text[i : i + 3].encode()) % TRIGRAMS] += 1
-    return vector / np.linalg.norm(vector)
 
 
 def near_duplicates(vectors: np.ndarray, order: Sequence[int], threshold: float) -> dict[int, int]:
@@ -79,13 +69,30 @@ def dedupe_images(samples: Sequence[Sample], threshold: float) -> list[Sample]:
     return done
 
 
-def dedupe_prompts(samples: Sequence[Sample], threshold: float) -> tuple[list[Sample], int]:
-    """Keep the first of near-equal prompts of one target; returns the kept and the number dropped."""
-    keys: dict[str, list[int]] = {}
-    for i, sample in enumerate(samples):
-        keys.setdefault(sample.target.key, []).append(i)
-    gone: set[int] = set()
-    for members in keys.values():
-        vectors = np.stack([prompt_vector(samples[i].prompt) for i in members])
-        gone |= {members[j] for j in near_duplicates(vectors, range(len(members)), threshold)}
-    return [s for i, s in enumerate(samples) if i not in gone], len(gone)
+class Index:
+    """Unit vectors that grow while they are searched."""
+
+    def __init__(self, dimension: int) -> None:
+        import faiss
+
+        self.faiss = faiss.IndexFlatIP(dimension)
+
+    def add(self, vectors: np.ndarray) -> None:
+        self.faiss.add(np.ascontiguousarray(vectors))
+
+    def within(self, vectors: np.ndarray, threshold: float) -> list[list[tuple[int, float]]]:
+        """For each row the stored (number, similarity) at or above ``threshold``, nearest first."""
+        if not self.faiss.ntotal:
+            return [[] for _ in vectors]
+        limits, similarities, numbers = self.faiss.range_search(np.ascontiguousarray(vectors), threshold)
+        return [
+            sorted(
+                zip(numbers[a:b].tolist(), similarities[a:b].tolist(), strict=True),
+                key=lambda x: (-x[1], x[0]),
+            )
+            for a, b in zip(limits[:-1].tolist(), limits[1:].tolist(), strict=True)
+        ]
+
+    def nearest(self, vectors: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
+        """``(similarities, numbers)``, each [n, k]."""
+        return self.faiss.search(np.ascontiguousarray(vectors), k)

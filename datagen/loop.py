@@ -20,7 +20,7 @@ from datagen.shards import write_atomic
 from datagen.weaknesses import Weakness, find_weaknesses, write_weaknesses
 
 Progress = Callable[[str, int, int], None]
-JUDGES = {"scenes": "judge"}  # suite -> the reward that evaluates it
+JUDGES = {"scenes": "judge", "geneval_style": "objects"}  # suite -> the reward that evaluates it
 
 
 @dataclass(frozen=True)

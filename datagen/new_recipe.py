@@ -7,16 +7,15 @@ would teach the test.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from datagen.errors import InputError, UnknownName
 from datagen.prompts import phrase
-from datagen.recipe import list_recipes, parse_recipe
+from datagen.recipe import Recipe, list_recipes, load_recipe, parse_recipe
 from datagen.remedies import remedy
-from datagen.targets import SAMPLERS, VOCABULARIES, sample_targets
+from datagen.targets import VOCABULARIES, sample_targets
 from datagen.weakness import Weakness
 
-# What a recipe samples, where its name is not its sampler's.
-SAMPLER_OF = {"color_attribution": "color_attr", "two_objects": "two_object"}
 EXAMPLES = 3
 
 
@@ -37,9 +36,13 @@ def draft(w: Weakness, name: str) -> str:
     """YAML of a recipe called ``name`` for ``w``. Raises ``InputError`` for a name that is taken."""
     if name in list_recipes():
         raise InputError(f"recipe {name!r} exists; choose another name")
-    sampler, params = _targets(w)
-    vocabulary = VOCABULARIES["scenes"]
-    targets = sample_targets(sampler, vocabulary, EXAMPLES, 0, params)
+    near, params = _nearest(w)
+    sampler = near.targets.sampler
+    examples = {v: _examples(near.for_vocabulary(v), v, params) for v in near.vocabularies}
+    variants = {
+        v: {**_kept(variant.model_dump(mode="json", exclude_unset=True), params), "examples": examples[v]}
+        for v, variant in near.vocabularies.items()
+    }
     ways = ", ".join(f"{way} ({n})" for way, n in list(w.failures.items())[:4])
     row = {
         "name": name,
@@ -50,8 +53,9 @@ def draft(w: Weakness, name: str) -> str:
             "count": 120,
             "guidance": f"Write one short prompt for a picture that tests: {w.label or w.category}."
             + (f" The model's usual failures: {ways}." if ways else ""),
-            "examples": [f"A picture of {phrase(t, vocabulary)}." for t in targets],
+            "examples": next(iter(examples.values())),
         },
+        "vocabularies": variants,
     }
     recipe = parse_recipe(row, f"draft of {name}")
     comment = [
@@ -59,22 +63,35 @@ def draft(w: Weakness, name: str) -> str:
         f"{100 * w.high:.1f}, target {100 * w.target:.1f}, {w.prompts or '?'} prompts.",
         f"It fails by: {ways}." if ways else "How it fails was not in the results.",
         f"Targets come from the sampler {sampler!r}" + (": the nearest there is; change it or write one in "
-        "datagen/targets.py." if sampler == "broad" else "; narrow it with params."),
+        "datagen/targets." if sampler == "broad" else "; narrow it with params."),
         "Then: the guidance, the examples, rewards that see this failure. datagen build --recipe FILE --preview 4",
     ]  # fmt: skip
     return "".join(f"# {line}\n" for line in comment) + recipe.to_yaml()
 
 
-def _targets(w: Weakness) -> tuple[str, dict[str, int]]:
-    recipe, suggestion = remedy(w.id, list_recipes())
-    answer = w.recipe or recipe or suggestion or "broad"
-    sampler = SAMPLER_OF.get(answer, answer)
-    if sampler not in SAMPLERS:
-        return "broad", {}
-    count = w.facets.get("count", "")
-    if sampler == "counting" and count.isdigit() and 1 <= int(count) <= VOCABULARIES["scenes"].max_count:
-        return sampler, {"min": int(count), "max": int(count)}
-    return sampler, {}
+def _nearest(w: Weakness) -> tuple[Recipe, dict[str, int]]:
+    """The shipped recipe that comes nearest, and its parameters narrowed to the weakness."""
+    known = list_recipes()
+    recipe, suggestion = remedy(w.id, known)
+    answer = next((n for n in (w.recipe, recipe, suggestion) if n in known), None) or "broad"
+    near, count = load_recipe(answer), w.facets.get("count", "")
+    most = min(VOCABULARIES[v].max_count for v in near.vocabularies)
+    if near.targets.sampler == "counting" and count.isdigit() and 1 <= int(count) <= most:
+        return near, {"min": int(count), "max": int(count)}
+    return near, {}
+
+
+def _examples(near: Recipe, vocabulary: str, params: dict[str, int]) -> list[str]:
+    known = VOCABULARIES[vocabulary]
+    targets = sample_targets(near.targets.sampler, known, EXAMPLES, 0, near.targets.params | params)
+    return [f"A picture of {phrase(t, known)}." for t in targets]
+
+
+def _kept(variant: dict[str, Any], params: dict[str, int]) -> dict[str, Any]:
+    """What a draft takes over from the nearest recipe's variant: all but its words and what is narrowed."""
+    own = {k: v for k, v in variant.get("params", {}).items() if k not in params}
+    rest = {k: v for k, v in variant.items() if k not in ("params", "guidance", "examples")}
+    return {**({"params": own} if own else {}), **rest}
 
 
 def write_draft(path: Path, text: str, force: bool = False) -> None:

@@ -12,16 +12,19 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from datagen.candidates import generate_candidates
 from datagen.dataset import dataset_card, save_dataset, summarise
-from datagen.decontaminate import decontaminate
-from datagen.dedupe import dedupe_images, dedupe_prompts
+from datagen.decontaminate import OVERLAPS, Evaluation, read_prompts
+from datagen.dedupe import dedupe_images
 from datagen.errors import InputError, RecipeError, ShardError, UnknownName, WorkError
+from datagen.guard import NEAR_DUPLICATE, EvaluationIndex, PromptGuard, self_similarity
 from datagen.llm import load_llm
+from datagen.llm.base import LLM
+from datagen.models.vocabulary import vocabulary_of
 from datagen.prompts import distinct_n, write_prompts
 from datagen.recipe import Recipe, parse_recipe
 from datagen.registry import resolve
@@ -36,13 +39,14 @@ from datagen.shards import (
     write_atomic,
     write_shard,
 )
-from datagen.suites import load_suite
-from datagen.targets import VOCABULARIES
+from datagen.suites import evaluation_of
+from datagen.targets import VOCABULARIES, Vocabulary
 from datagen.traces import write_traces
 from datagen.weights import weigh
 from datagen.workers import run_jobs
 
 GROUPS_PER_SHARD = 8
+SCENES_ONLY = ("scenes", "lettering", "trace", "follows")  # rewards that read 48 px scenes or their layouts
 Progress = Callable[[str, int, int], None]
 
 
@@ -74,19 +78,25 @@ def build(
     ray_address: str | None = None,
     force: bool = False,
     progress: Progress = lambda stage, done, total: None,
+    against: Sequence[Path] = (),
 ) -> BuildSummary:
     """Build ``run/dataset`` from recipes; run it again to resume.
 
-    Raises ``InputError`` when a name is unknown (before anything is written) or ``run`` was begun with
+    ``against`` are files of evaluation prompts that the build must not overlap, beside the suite of the
+    model's vocabulary. Raises ``InputError`` when a name is unknown (before anything is written) or ``run`` was begun with
     other settings, ``WorkError`` when nothing is left.
     """
-    _check_names(recipes, model)
-    settings = {
+    recipes = resolved(recipes, model)
+    vocabulary = VOCABULARIES[vocabulary_of(model)]
+    evaluation = evaluation_for(vocabulary, against)
+    settings: dict[str, Any] = {
         "recipes": {r.name: r.model_dump(mode="json") for r in recipes},
         "model": model,
         "llm": llm,
         "seed": seed,
     }
+    if against:
+        settings["against"] = [f"{path.name} {_digest(path)}" for path in against]
     shards = run / "shards"
     shards.mkdir(parents=True, exist_ok=True)
     manifest = open_manifest(run, settings, force)
@@ -97,7 +107,7 @@ def build(
 
     started = time.monotonic()
     redone: list[str] = []
-    prompts, reports = _prompts(run, manifest, recipes, llm, seed, redone, progress)
+    prompts, reports = _prompts(run, manifest, recipes, vocabulary, evaluation, llm, seed, redone, progress)
     seconds["prompts"] = time.monotonic() - started
 
     started = time.monotonic()
@@ -148,14 +158,16 @@ def build(
 def preview(recipes: Sequence[Recipe], model: str, llm: str, n: int, seed: int = 0) -> list[Sample]:
     """``n`` prompts of the recipes through every stage up to the weights, nothing written."""
     writer = load_llm(llm)
-    _check_names(recipes, model)
+    recipes = resolved(recipes, model)
+    vocabulary = VOCABULARIES[vocabulary_of(model)]
+    evaluation = EvaluationIndex(evaluation_for(vocabulary))
     maker = ShardMaker()
     samples: list[Sample] = []
     for i, recipe in enumerate(recipes):
         share = n // len(recipes) + (i < n % len(recipes))
         if share:
-            written = write_prompts(recipe, VOCABULARIES["scenes"], writer, share, seed).samples
-            job = Job("preview", recipe.name, recipe.model_dump(mode="json"), written, model, llm, "")
+            written = write_recipe(recipe, vocabulary, writer, share, seed, evaluation, {})[0]
+            job = Job("preview", recipe.name, recipe.model_dump(mode="json"), tuple(written), model, llm, "")
             samples += weigh(maker.samples(job), recipe)
     return samples
 
@@ -218,6 +230,43 @@ def _check_names(recipes: Sequence[Recipe], model: str) -> None:
                 raise RecipeError(f"recipe {recipe.name!r}: rewards: {error}") from error
 
 
+def resolved(recipes: Sequence[Recipe], model: str) -> list[Recipe]:
+    """The recipes as they are for the model's vocabulary, all names in them checked.
+
+    Raises ``RecipeError`` for one that does not serve it, or whose reward judges only drawn scenes.
+    """
+    _check_names(recipes, model)
+    vocabulary = vocabulary_of(model)
+    out = []
+    for recipe in recipes:
+        if not recipe.serves(vocabulary):
+            raise RecipeError(
+                f"recipe {recipe.name!r} serves models that know the vocabulary {', '.join(recipe.vocabularies)}; "
+                f"model {model!r} knows {vocabulary}"
+            )
+        out.append(recipe.for_vocabulary(vocabulary))
+        blind = [name for name in out[-1].reward_names if name in SCENES_ONLY]
+        if vocabulary != "scenes" and blind:
+            raise RecipeError(
+                f"recipe {recipe.name!r}: reward {blind[0]!r} judges drawn scenes, and model {model!r} knows "
+                f"{vocabulary}; name others under vocabularies.{vocabulary}.rewards"
+            )
+    _check_names(out, model)
+    return out
+
+
+def evaluation_for(vocabulary: Vocabulary, against: Sequence[Path] = ()) -> Evaluation:
+    """The suite of the vocabulary and the prompts of the files. Raises ``InputError`` naming a bad file."""
+    evaluation = evaluation_of(vocabulary.name)
+    for path in against:
+        evaluation = evaluation.with_prompts(read_prompts(path), vocabulary)
+    return evaluation
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
 def _why_none(samples: Sequence[Sample], reports: dict[str, dict]) -> str:
     """One line that says what took every candidate, or that there was no prompt to begin with."""
     if not samples:
@@ -230,10 +279,49 @@ def _why_none(samples: Sequence[Sample], reports: dict[str, dict]) -> str:
     return f"every one was dropped: {', '.join(f'{n} {reason}' for reason, n in counts.items())}{first}"
 
 
+def write_recipe(
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    writer: LLM,
+    n: int,
+    seed: int,
+    evaluation: EvaluationIndex,
+    said: dict[str, str],
+) -> tuple[list[Sample], dict[str, Any]]:
+    """``n`` prompts of one recipe, none near another or near evaluation, and the report on them.
+
+    ``said`` holds the build's other prompts, and is added to.
+    """
+    guard = PromptGuard(evaluation, recipe.dedupe, n, said)
+    result = write_prompts(recipe, vocabulary, writer, n, seed, guard=guard)
+    kept = list(result.samples)
+    texts = [s.prompt for s in kept]
+    near = sum(count for cause, count in result.rejected.items() if cause.startswith(NEAR_DUPLICATE))
+    return kept, {
+        "asked": n,
+        "kept": len(kept),
+        "attempts": result.attempts,
+        "acceptance": result.acceptance,
+        "rejected": result.rejected,
+        "contaminated": {cause: count for cause, count in result.rejected.items() if cause in OVERLAPS},
+        "near_duplicates": near,
+        "skipped": result.skipped,
+        "asked_back": result.asked_back,
+        "wordings": result.wordings,
+        "targets": len({s.target.key for s in kept}),
+        "distinct_1": distinct_n(texts, 1),
+        "distinct_2": distinct_n(texts),
+        "self_similarity": self_similarity(texts),
+        "dropped": [asdict(d) for d in guard.survivors()],
+    }
+
+
 def _prompts(
     run: Path,
     manifest: dict[str, Any],
     recipes: Sequence[Recipe],
+    vocabulary: Vocabulary,
+    evaluation: Evaluation,
     llm: str,
     seed: int,
     redone: list[str],
@@ -252,26 +340,15 @@ def _prompts(
     if "prompts" in manifest:
         redone.append(f"{path}: torn, changed or missing (checksum differs)")
     writer = load_llm(llm)
-    evaluation = load_suite("scenes")
+    index = EvaluationIndex(evaluation)
+    said: dict[str, str] = {}
     prompts: dict[str, list[Sample]] = {}
     reports: dict[str, dict] = {}
     for i, recipe in enumerate(recipes):
         progress("prompts", i, len(recipes))
-        result = write_prompts(recipe, VOCABULARIES["scenes"], writer, recipe.prompts.count, seed)
-        clean, contaminated = decontaminate(result.samples, evaluation)
-        kept, near = dedupe_prompts(clean, recipe.dedupe.prompts)
-        prompts[recipe.name] = kept
-        reports[recipe.name] = {
-            "asked": recipe.prompts.count,
-            "kept": len(kept),
-            "attempts": result.attempts,
-            "acceptance": result.acceptance,
-            "rejected": result.rejected,
-            "contaminated": contaminated,
-            "near_duplicates": near,
-            "wordings": result.wordings,
-            "distinct_2": distinct_n([s.prompt for s in kept]),
-        }
+        prompts[recipe.name], reports[recipe.name] = write_recipe(
+            recipe, vocabulary, writer, recipe.prompts.count, seed, index, said
+        )
     progress("prompts", len(recipes), len(recipes))
     row = {"prompts": {k: [to_row(s) for s in v] for k, v in prompts.items()}, "reports": reports}
     data = json.dumps(row).encode()

@@ -1,16 +1,19 @@
 """A recipe: what to build for one weakness, as data. ``recipes/*.yaml`` or any path.
 
-The schema is strict: a typo is an error that names the file, the field and the valid ones.
+The schema is strict: a typo is an error that names the file, the field and the valid ones. One recipe
+serves every vocabulary it lists under ``vocabularies``, and says there what differs; the model that is
+built for decides which it is.
 """
 
+import random
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from datagen.errors import RecipeError, UnknownName
+from datagen.errors import InputError, RecipeError, UnknownName
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -27,12 +30,17 @@ class Targets(_Strict):
 
 
 class Prompts(_Strict):
-    """How many prompts, and how the LLM is asked for them."""
+    """How many prompts, how the LLM is asked for them, and how what it writes is checked.
+
+    ``check``: ``parse`` reads every prompt back; ``ask`` lets the LLM resolve a riddle that is not worded
+    as it was given.
+    """
 
     count: int = Field(120, ge=1)
     guidance: str = ""
     examples: tuple[str, ...] = ()
     attempts: int = Field(4, ge=1, le=100)
+    check: Literal["parse", "ask"] = "parse"
 
 
 class Candidates(_Strict):
@@ -84,10 +92,20 @@ class Rewards(_Strict):
 
 
 class Dedupe(_Strict):
-    """Cosine similarity from which two prompts, or two images of one target, are near-duplicates."""
+    """Cosine similarity from which two prompts, or two images, of one target are near-duplicates.
+
+    ``region`` is the similarity of what is asked (the target's words) within which targets are
+    neighbours; it is full at ``crowd`` of the recipe's prompts (a share, but at least four prompts), and
+    targets that fall in it are not asked for any more (null: no limit).
+    ``evaluation`` is the similarity from which a prompt overlaps an evaluation prompt: prompts of other
+    targets stay below 0.75, an evaluation prompt without its opening lies at 0.95 (benchmarks.prompts).
+    """
 
     prompts: Fraction = 0.97
     images: Fraction = 0.995
+    region: Fraction = 0.9
+    crowd: float | None = Field(None, gt=0, le=1)
+    evaluation: Fraction = 0.85
 
 
 class Weights(_Strict):
@@ -96,6 +114,29 @@ class Weights(_Strict):
     temperature: float = Field(0.2, gt=0)
     floor: Fraction = 0.5
     max: float = Field(4.0, gt=0)
+
+
+class Sampling(_Strict):
+    """What of ``candidates`` may differ by vocabulary: how they are drawn, not how many."""
+
+    cfg: float | None = Field(1.0, ge=0)
+    steps: int | None = Field(None, ge=1)
+    temperature: float = Field(1.0, ge=0)
+
+
+class Variant(_Strict):
+    """What a recipe says differently for one vocabulary; what is left out is the recipe's own.
+
+    ``params`` are added to ``targets.params``; ``rewards`` are replaced as a whole.
+    """
+
+    params: dict[str, Any] = {}
+    guidance: str | None = None
+    examples: tuple[str, ...] | None = None
+    candidates: Sampling | None = None
+    rewards: Rewards | None = None
+    dedupe: Dedupe | None = None
+    weights: Weights | None = None
 
 
 class Recipe(_Strict):
@@ -109,13 +150,43 @@ class Recipe(_Strict):
     rewards: Rewards = Rewards()
     dedupe: Dedupe = Dedupe()
     weights: Weights = Weights()
+    vocabularies: dict[str, Variant] = {}  # empty: any vocabulary, as it stands
 
     @property
     def reward_names(self) -> list[str]:
         return self.rewards.names
 
+    def serves(self, vocabulary: str) -> bool:
+        return not self.vocabularies or vocabulary in self.vocabularies
+
+    def for_vocabulary(self, vocabulary: str) -> "Recipe":
+        """The recipe as it is for ``vocabulary``; ``vocabularies`` then holds that name alone.
+
+        Raises ``RecipeError`` for one it does not serve.
+        """
+        if not self.serves(vocabulary):
+            served = ", ".join(self.vocabularies)
+            raise RecipeError(f"recipe {self.name!r} serves the vocabulary {served}, not {vocabulary!r}")
+        row = self.model_dump(exclude={"vocabularies"})
+        variant = self.vocabularies.get(vocabulary, Variant())
+        said = variant.model_dump(exclude_unset=True)
+        row["targets"]["params"] |= said.pop("params", {})
+        for name in ("guidance", "examples"):
+            if said.get(name) is not None:
+                row["prompts"][name] = said[name]
+            said.pop(name, None)
+        if said.get("rewards") is not None:
+            row["rewards"] = said.pop("rewards")
+        for section, fields in said.items():
+            row[section] |= fields or {}
+        return Recipe.model_validate({**row, "vocabularies": {vocabulary: {}}})
+
     def to_yaml(self) -> str:
-        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+        row = self.model_dump(mode="json", exclude={"vocabularies"})
+        variants = {n: v.model_dump(mode="json", exclude_unset=True) for n, v in self.vocabularies.items()}
+        if variants and all("rewards" in v for v in variants.values()):
+            row.pop("rewards")  # nobody's
+        return yaml.safe_dump({**row, "vocabularies": variants}, sort_keys=False)
 
 
 class _Loader(yaml.SafeLoader):
@@ -167,16 +238,30 @@ def load_recipe(name_or_path: str | Path) -> Recipe:
 
 
 def parse_recipe(row: dict[str, Any], source: str) -> Recipe:
-    """Validate a mapping; ``source`` is named in the error."""
-    from datagen.targets import SAMPLERS
+    """Validate a mapping, and that its sampler takes its parameters; ``source`` is named in the error."""
+    from datagen.targets import SAMPLERS, VOCABULARIES, sampler
 
     try:
         recipe = Recipe.model_validate(row)
     except ValidationError as error:
         raise RecipeError(f"{source}: {_explain(error)}") from error
-    if recipe.targets.sampler not in SAMPLERS and ":" not in recipe.targets.sampler:
+    targets = recipe.targets
+    if targets.sampler not in SAMPLERS and ":" not in targets.sampler:
         valid = ", ".join(sorted(SAMPLERS))
-        raise RecipeError(f"{source}: targets.sampler: unknown {recipe.targets.sampler!r}; valid: {valid}")
+        raise RecipeError(f"{source}: targets.sampler: unknown {targets.sampler!r}; valid: {valid}")
+    if unknown := [name for name in recipe.vocabularies if name not in VOCABULARIES]:
+        valid = ", ".join(VOCABULARIES)
+        raise RecipeError(f"{source}: vocabularies: unknown {unknown[0]!r}; valid: {valid}")
+    try:
+        sampler(targets.sampler, targets.params)
+    except InputError as error:
+        raise RecipeError(f"{source}: {error}") from error
+    for name, variant in recipe.vocabularies.items():
+        try:  # one draw: what only the sampler can tell, as a count that the vocabulary has not
+            sampler(targets.sampler, targets.params | variant.params)(VOCABULARIES[name], random.Random(0))
+        except InputError as error:
+            where = f"vocabularies.{name}.params: " if variant.params else ""
+            raise RecipeError(f"{source}: {where}{error}") from error
     return recipe
 
 
@@ -192,7 +277,10 @@ def _explain(error: ValidationError) -> str:
         return f"{'.'.join(where) or 'recipe'}: {first['msg']}"
     model: type[BaseModel] = Recipe
     for step in where[:-1]:
-        annotation = model.model_fields[step].annotation
-        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            model = annotation
+        if step not in model.model_fields:  # the key of a mapping, as a vocabulary's name
+            continue
+        annotation: Any = model.model_fields[step].annotation
+        for one in (annotation, *get_args(annotation)):
+            if isinstance(one, type) and issubclass(one, BaseModel):
+                model = one
     return f"unknown field {'.'.join(where)!r}; valid: {_fields(model)}"

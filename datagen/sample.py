@@ -14,18 +14,27 @@ from typing import Any, Literal
 Transition = Literal["model", "forced", "none"]
 
 RELATIONS = ("left of", "right of", "above", "below")
-_MIRROR = {"right of": "left of", "below": "above"}
+MIRROR = {
+    "left of": "right of", "right of": "left of", "above": "below", "below": "above",
+    "in front of": "behind", "behind": "in front of",
+}  # fmt: skip
+_SECOND = ("right of", "below", "in front of")  # said by its mirror in a key
 
 
 @dataclass(frozen=True)
 class Clause:
-    """``count`` objects of class ``cls``; ``position`` = (relation, index of an earlier clause)."""
+    """``count`` objects of class ``cls``; ``position`` = (relation, index of an earlier clause).
+
+    ``state`` is what is true of each of them beyond colour and size, as a predicate: ``bent``,
+    ``standing upside down``, ``wooden``.
+    """
 
     cls: str
     count: int = 1
     color: str | None = None
     size: str | None = None
     position: tuple[str, int] | None = None
+    state: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         row: dict[str, Any] = {"class": self.cls, "count": self.count}
@@ -35,6 +44,8 @@ class Clause:
             row["size"] = self.size
         if self.position:
             row["position"] = [self.position[0], self.position[1]]
+        if self.state:
+            row["state"] = self.state
         return row
 
     @classmethod
@@ -46,38 +57,80 @@ class Clause:
             color=row.get("color"),
             size=row.get("size"),
             position=(str(position[0]), int(position[1])) if position else None,
+            state=row.get("state"),
         )
 
 
 @dataclass(frozen=True)
+class Atom:
+    """A question about the picture and the answer that is right, for judges that look and answer.
+
+    ``needs`` are indices of atoms that must hold for the question to make sense, counted as
+    ``rewards.atoms`` lists them: first every clause's presence, colour and size.
+    """
+
+    question: str
+    answer: str = "yes"
+    kind: str = "atom"
+    needs: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
 class Target:
-    """What must be true of the image, in the shape of GenEval's metadata.
+    """What must be true of the image, in the shape of GenEval's metadata, and what goes beyond it.
 
     ``exclude`` lists what must not be there: ``Clause("circle", count=3)`` means fewer than three.
-    ``text`` are the strings that must be legible. ``tag`` is the skill that is tested.
+    ``text`` are the strings that must be legible. ``tag`` is the skill that is tested. ``style`` and
+    ``setting`` hold of the whole image (``an oil painting``; ``in a kitchen``). ``facts`` are the hints
+    that the prompt gives instead of the words that the other fields hold: "the colour of coal".
     """
 
     tag: str
     include: tuple[Clause, ...] = ()
     exclude: tuple[Clause, ...] = ()
     text: tuple[str, ...] = ()
+    style: str = ""
+    setting: str = ""
+    facts: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """Canonical form: equal for two prompts that ask for the same image, whatever their words.
 
-        Clauses are sorted, and "A left of B" is "B right of A".
+        Clauses are sorted, "A left of B" is "B right of A", and hints are resolved. What is absent
+        counts; GenEval's upper bound of a count does not. Fields a target does not use add nothing, so
+        that keys, and with them the held-out split, stay what they were before there were such fields.
         """
-        things = [[c.cls, c.count, c.color or "", c.size or ""] for c in self.include]
+        things = [_thing(c) for c in self.include]
         relations = []
         for clause, thing in zip(self.include, things, strict=True):
             if clause.position:
                 relation, other = clause.position
                 pair = [thing, relation, things[other]]
-                if relation in _MIRROR:
-                    pair = [things[other], _MIRROR[relation], thing]
+                if relation in _SECOND:
+                    pair = [things[other], MIRROR[relation], thing]
                 relations.append(pair)
-        return json.dumps([sorted(things), sorted(relations), sorted(self.text)], separators=(",", ":"))
+        parts: list[Any] = [sorted(things), sorted(relations), sorted(self.text)]
+        absent = sorted(_thing(c) for c in self.exclude if c.count == 1)
+        if absent or self.style or self.setting:
+            parts += [absent, self.style, self.setting]
+        return json.dumps(parts, separators=(",", ":"))
+
+    @property
+    def atoms(self) -> tuple[Atom, ...]:
+        """What clauses, exclusions and strings do not ask yet: states, the setting, the style."""
+        found: list[Atom] = []
+        place = 0
+        for c in self.include:
+            if c.state:
+                question = f"Is {'the' if c.count == 1 else 'every'} {c.cls} {c.state}?"
+                found.append(Atom(question, kind="state", needs=(place,)))
+            place += 1 + bool(c.color) + bool(c.size)
+        if self.setting:
+            found.append(Atom(f"Is the scene {self.setting}?", kind="setting"))
+        if self.style:
+            found.append(Atom(f"Is the image in the style of {self.style}?", kind="style"))
+        return tuple(found)
 
     def to_dict(self) -> dict[str, Any]:
         row: dict[str, Any] = {"tag": self.tag, "include": [c.to_dict() for c in self.include]}
@@ -85,6 +138,9 @@ class Target:
             row["exclude"] = [c.to_dict() for c in self.exclude]
         if self.text:
             row["text"] = list(self.text)
+        row |= {name: value for name in ("style", "setting") if (value := getattr(self, name))}
+        if self.facts:
+            row["facts"] = list(self.facts)
         return row
 
     @classmethod
@@ -94,7 +150,14 @@ class Target:
             include=tuple(Clause.from_dict(c) for c in row.get("include", ())),
             exclude=tuple(Clause.from_dict(c) for c in row.get("exclude", ())),
             text=tuple(row.get("text", ())),
+            style=row.get("style", ""),
+            setting=row.get("setting", ""),
+            facts=tuple(row.get("facts", ())),
         )
+
+
+def _thing(c: Clause) -> list[Any]:
+    return [c.cls, c.count, c.color or "", c.size or "", *([c.state] if c.state else [])]
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,21 @@
-"""Traces that the model does not write itself: from a template (a drawn layout) or from an LLM.
+"""Traces that the model does not write itself: from a template or from an LLM.
 
-``self`` is the default and happens inside the model's own generation, so it is not here.
+A template's trace is a drawn layout where the target is a scene of shapes, and else its plan in words,
+with every hint worked out. ``self`` is the default and happens inside the model's own generation, so
+it is not here.
 """
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 
 from datagen.errors import InputError
 from datagen.llm.base import LLM, WriteRequest
-from datagen.sample import Sample, content_seed
+from datagen.prompts import phrase
+from datagen.sample import Sample, Target, content_seed
 from datagen.scenes.layout import format_layout, layout_for, layout_satisfies, parse_layout
+from datagen.scenes.vocabulary import SHAPES
+from datagen.targets import VOCABULARIES
 
 
 def write_traces(samples: Sequence[Sample], source: str, llm: LLM) -> list[str]:
@@ -19,10 +25,7 @@ def write_traces(samples: Sequence[Sample], source: str, llm: LLM) -> list[str]:
     around the layout would be judged wrong whatever it says, so the drawn layout stands in.
     """
     seeds = [content_seed("trace", s.recipe, s.prompt) for s in samples]
-    layouts = [
-        format_layout(layout_for(s.target, random.Random(seed)))
-        for s, seed in zip(samples, seeds, strict=True)
-    ]
+    layouts = [template_trace(s.target, seed) for s, seed in zip(samples, seeds, strict=True)]
     if source == "template":
         return layouts
     if source != "llm":
@@ -37,6 +40,20 @@ def write_traces(samples: Sequence[Sample], source: str, llm: LLM) -> list[str]:
     ]
 
 
+def template_trace(target: Target, seed: int) -> str:
+    """A layout that satisfies ``target``, or the words of what it stands for."""
+    if _drawn(target):
+        return format_layout(layout_for(target, random.Random(seed)))
+    answered = replace(target, facts=())
+    return f"The picture shows {phrase(answered, VOCABULARIES['coco'])}."
+
+
+def _drawn(target: Target) -> bool:
+    return all(c.cls in SHAPES for c in target.include) and not (target.style or target.setting)
+
+
 def _holds(trace: str, sample: Sample) -> bool:
+    if not _drawn(sample.target):
+        return phrase(replace(sample.target, facts=()), VOCABULARIES["coco"]).lower() in trace.lower()
     placed = parse_layout(trace)
     return placed is not None and layout_satisfies(placed, sample.target)[0]

@@ -29,8 +29,8 @@ LAYERS = (
     {"sample", "errors", "registry"},
     {"scenes", "evals", "statistics", "weakness", "weaknesses", "tally", "reasons", "splits", "shrinkage", "subskills", "budget",
      "remedies", "completeness", "weakness_table", "second_judge", "new_recipe", "targets", "llm.base", "prompts", "suites", "recipe", "console",
-     "decontaminate", "compare", "models.base"},
-    {"traces", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "dedupe", "shards", "dataset"},
+     "decontaminate", "embedding", "compare", "models.base"},
+    {"traces", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "dedupe", "guard", "shards", "dataset"},
     {"workers", "pipeline", "evaluate", "hub", "report", "monitor", "doctor", "loop"},
     {"cli"},
 )  # fmt: skip

@@ -1,0 +1,129 @@
+"""What a new prompt must pass while a build is being written: ``prompts.Guard`` with FAISS behind it.
+
+Each prompt is held against the evaluation prompts and against those written before it, so that one that
+falls is replaced and not merely dropped. Left out: pictures, which are ``dedupe``'s after scoring.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from datagen.decontaminate import NEAR, Dropped, Evaluation, normalise
+from datagen.dedupe import Index
+from datagen.embedding import DIMENSION, TextSpace, prompt_vector, words_vector
+from datagen.prompts.write import REGION_FULL
+from datagen.recipe import Dedupe
+from datagen.sample import Sample
+
+NEAR_DUPLICATE = "near-duplicate"
+
+
+class EvaluationIndex:
+    """The evaluation prompts, embedded and searched: the ``nearest`` of ``decontaminate``."""
+
+    def __init__(self, evaluation: Evaluation) -> None:
+        self.evaluation, self.prompts = evaluation, evaluation.prompts
+        self.space = TextSpace(self.prompts)
+        self.index = Index(self.space.dimension)
+        if self.prompts:
+            self.index.add(self.space.vectors(self.prompts))
+
+    def nearest(self, prompts: Sequence[str]) -> list[tuple[str, float]]:
+        if not self.prompts:
+            return [("", 0.0)] * len(prompts)
+        similarities, numbers = self.index.nearest(self.space.vectors(prompts))
+        return [(self.prompts[n], float(s)) for n, s in zip(numbers[:, 0], similarities[:, 0], strict=True)]
+
+
+class PromptGuard:
+    """``prompts.Guard`` of one recipe: what has been written, and what must not be.
+
+    A prompt is refused when it overlaps evaluation, when its region is full, and when one of its target
+    (or, word for word, any of the build) is near it. A region is what lies within ``settings.region`` of
+    a target's words; it is full at ``settings.crowd`` of the recipe's ``n`` prompts, or four.
+    """
+
+    def __init__(
+        self, evaluation: EvaluationIndex, settings: Dedupe, n: int, said: dict[str, str] | None = None
+    ) -> None:
+        """``said``: normalised prompt -> recipe of a build's earlier recipes; it is added to."""
+        self.evaluation, self.settings = evaluation, settings
+        self.most = max(4, round(settings.crowd * n)) if settings.crowd else None
+        self.said = said if said is not None else {}
+        self.kept: list[Sample] = []
+        self.dropped: list[Dropped] = []
+        self.wording, self.regions = Index(DIMENSION), Index(DIMENSION)
+
+    def full(self, phrases: Sequence[str]) -> list[bool]:
+        if self.most is None or not phrases:
+            return [False] * len(phrases)
+        vectors = np.stack([words_vector(p) for p in phrases])
+        return [len(found) >= self.most for found in self.regions.within(vectors, self.settings.region)]
+
+    def refuse(self, samples: Sequence[Sample], phrases: Sequence[str]) -> list[str]:
+        wording = np.stack([prompt_vector(s.prompt) for s in samples])
+        asked = np.stack([words_vector(p) for p in phrases])
+        near_words = self.wording.within(wording, self.settings.prompts)
+        near_regions = [len(x) for x in self.regions.within(asked, self.settings.region)]
+        near_evaluation = self.evaluation.nearest([s.prompt for s in samples])
+        causes: list[str] = []
+        fresh: list[int] = []  # of this batch, kept so far
+        start = len(self.kept)
+        for i, sample in enumerate(samples):
+            reason, like = self.evaluation.evaluation.overlap(sample)
+            similarity: float | None = None
+            if not reason and near_evaluation[i][1] >= self.settings.evaluation:
+                reason, (like, similarity) = NEAR, near_evaluation[i]
+            if not reason:
+                near = list(near_words[i]) + [
+                    (start + k, float(wording[i] @ wording[j]))
+                    for k, j in enumerate(fresh)
+                    if wording[i] @ wording[j] >= self.settings.prompts
+                ]
+                twin = next(((n, s) for n, s in near if self.kept[n].target.key == sample.target.key), None)
+                if twin:
+                    reason, like, similarity = NEAR_DUPLICATE, self.kept[twin[0]].prompt, twin[1]
+                elif (other := self.said.get(normalise(sample.prompt))) is not None:
+                    reason, like = f"{NEAR_DUPLICATE} in recipe {other}", sample.prompt
+            if not reason and self.most is not None:
+                beside = sum(float(asked[i] @ asked[j]) >= self.settings.region for j in fresh)
+                if near_regions[i] + beside >= self.most:
+                    reason, like = REGION_FULL, phrases[i]
+            causes.append(reason)
+            if reason:
+                self.dropped.append(Dropped(sample.prompt, reason, like, similarity))
+            else:
+                fresh.append(i)
+                self.kept.append(sample)
+                self.said[normalise(sample.prompt)] = sample.recipe
+        if fresh:
+            self.wording.add(wording[fresh])
+            self.regions.add(asked[fresh])
+        return causes
+
+    def survivors(self, most: int = 100) -> list[Dropped]:
+        """What was dropped, the first ``most`` of each reason, with the nearest prompt that stayed."""
+        taken: dict[str, list[Dropped]] = {}
+        for one in self.dropped:
+            some = taken.setdefault(one.reason, [])
+            if len(some) < most:
+                some.append(one)
+        some = [one for ones in taken.values() for one in ones]
+        if not some or not self.kept:
+            return some
+        _, numbers = self.wording.nearest(np.stack([prompt_vector(d.prompt) for d in some]))
+        return [replace(d, survivor=self.kept[n].prompt) for d, n in zip(some, numbers[:, 0], strict=True)]
+
+
+def self_similarity(prompts: Sequence[str]) -> dict[str, float]:
+    """How alike prompts are: ``mean`` over all pairs, ``nearest`` over each one's nearest other."""
+    if len(prompts) < 2:
+        return {"mean": 0.0, "nearest": 0.0}
+    vectors = np.stack([prompt_vector(p) for p in prompts])
+    n = len(vectors)
+    total = vectors.sum(0, dtype=np.float64)
+    index = Index(DIMENSION)
+    index.add(vectors)
+    similarities, _ = index.nearest(vectors, 2)
+    return {"mean": float((total @ total - n) / (n * (n - 1))), "nearest": float(similarities[:, 1].mean())}

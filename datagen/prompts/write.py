@@ -1,0 +1,172 @@
+"""The loop that writes prompts: sample a target, ask the LLM, read back, keep what is right and new.
+
+Rejections are counted by cause. A guard (near-duplicates, overlap with evaluation, over-full regions;
+``datagen.dedupe`` has the real one) sees every prompt that asks for its target, and is asked before
+the LLM is, so that a region which is full costs nothing.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from datagen.llm.base import LLM, WriteRequest
+from datagen.prompts.asking import ask_back
+from datagen.prompts.parser import check_prompt
+from datagen.prompts.wording import NUMBER_WORDS, phrase
+from datagen.recipe import Recipe
+from datagen.sample import Sample, Target, content_id, content_seed
+from datagen.targets import VOCABULARIES, Vocabulary, sample_targets
+
+REGION_FULL = "region is full"  # the cause after which a target is not tried again
+
+
+class Guard(Protocol):
+    """What a new prompt must pass once it asks for its target."""
+
+    def full(self, phrases: Sequence[str]) -> list[bool]:
+        """Whether the region of each phrase holds enough prompts already."""
+        ...
+
+    def refuse(self, samples: Sequence[Sample], phrases: Sequence[str]) -> list[str]:
+        """The cause for each sample, in order; empty: it is kept, and later ones are held against it."""
+        ...
+
+
+@dataclass(frozen=True)
+class PromptResult:
+    """What was written: ``samples`` in order, and the counts a report needs.
+
+    ``skipped``: targets whose region was full, for which no LLM was asked. ``asked_back``: prompts that
+    no parser could read and that the LLM itself resolved to their target.
+    """
+
+    samples: tuple[Sample, ...]
+    attempts: int
+    rejected: dict[str, int] = field(default_factory=dict)
+    skipped: int = 0
+    asked_back: int = 0
+
+    @property
+    def acceptance(self) -> float:
+        return len(self.samples) / self.attempts if self.attempts else 0.0
+
+    @property
+    def wordings(self) -> int:
+        """Distinct wordings once the target's own words are blanked out."""
+        return len({_skeleton(s.prompt) for s in self.samples})
+
+
+def _skeleton(prompt: str) -> str:
+    words = re.findall(r"[a-z']+", prompt.lower())
+    content = set(NUMBER_WORDS)
+    for v in VOCABULARIES.values():
+        content |= {*v.colors, *v.sizes, *v.classes, *v.classes.values()}
+    return " ".join("_" if w in content else w for w in words)
+
+
+@dataclass(frozen=True)
+class _Try:
+    """One target waiting for a prompt: its place among the targets, and how often it was tried."""
+
+    target: Target
+    index: int
+    tries: int
+    phrase: str
+
+
+def write_prompts(
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    llm: LLM,
+    n: int,
+    seed: int,
+    batch: int = 32,
+    guard: Guard | None = None,
+) -> PromptResult:
+    """``n`` distinct prompts on the building side of the split, each read back to its target.
+
+    A target is tried ``recipe.prompts.attempts`` times and then replaced by another; fewer than
+    ``n`` come back only if ten times as many targets were used up. Raises what the LLM raises.
+    """
+    settings = recipe.prompts
+    targets = sample_targets(
+        recipe.targets.sampler, vocabulary, 10 * n, content_seed(recipe.name, seed), recipe.targets.params
+    )
+    samples: dict[str, Sample] = {}
+    rejected: Counter[str] = Counter()
+    attempts, at, skipped, asked_back = 0, 0, 0, 0
+    waiting: list[_Try] = []
+    while len(samples) < n and (waiting or at < len(targets)):
+        while len(waiting) < min(batch, n - len(samples)) and at < len(targets):
+            more = [
+                _Try(targets[i], i, 0, phrase(targets[i], vocabulary, i))
+                for i in range(at, min(at + batch, len(targets)))
+            ][: min(batch, n - len(samples)) - len(waiting)]
+            at += len(more)
+            closed = guard.full([t.phrase for t in more]) if guard else [False] * len(more)
+            skipped += sum(closed)
+            waiting += [t for t, shut in zip(more, closed, strict=True) if not shut]
+        texts = llm.write(
+            [
+                WriteRequest(
+                    t.phrase,
+                    settings.guidance,
+                    settings.examples,
+                    content_seed(recipe.name, seed, t.index, t.tries),
+                )
+                for t in waiting
+            ]
+        )
+        attempts += len(waiting)
+        texts = [" ".join(text.split()) for text in texts]
+        causes = [
+            check_prompt(text, t.target, vocabulary) if text else "empty"
+            for text, t in zip(texts, waiting, strict=True)
+        ]
+        if settings.check == "ask":
+            asked_back += ask_back(llm, texts, [t.target for t in waiting], causes, vocabulary)
+        seen: set[str] = set()
+        for i, text in enumerate(texts):
+            if not causes[i] and (text.lower() in samples or text.lower() in seen):
+                causes[i] = "duplicate"
+            if not causes[i]:
+                seen.add(text.lower())
+        good = [i for i, cause in enumerate(causes) if not cause]
+        made = {
+            i: Sample(
+                prompt=texts[i],
+                target=waiting[i].target,
+                group_id=content_id(recipe.name, texts[i]),
+                recipe=recipe.name,
+                weakness=recipe.weakness,
+                llm=llm.name,
+            )
+            for i in good
+        }
+        if guard and good:
+            refused = guard.refuse([made[i] for i in good], [waiting[i].phrase for i in good])
+            for i, cause in zip(good, refused, strict=True):
+                causes[i] = cause
+        again = []
+        for i, (cause, t) in enumerate(zip(causes, waiting, strict=True)):
+            if not cause:
+                samples[texts[i].lower()] = made[i]
+                continue
+            rejected[cause.split(" '")[0]] += 1
+            if t.tries + 1 < settings.attempts and cause != REGION_FULL:
+                words = phrase(t.target, vocabulary, t.index + t.tries + 1)
+                again.append(_Try(t.target, t.index, t.tries + 1, words))
+        waiting = again
+    return PromptResult(tuple(samples.values())[:n], attempts, dict(rejected), skipped, asked_back)
+
+
+def distinct_n(prompts: Sequence[str], n: int = 2) -> float:
+    """Share of distinct word n-grams: 1.0 when no two are equal."""
+    grams = [
+        tuple(words[i : i + n])
+        for words in (p.lower().split() for p in prompts)
+        for i in range(len(words) - n + 1)
+    ]
+    return len(set(grams)) / len(grams) if grams else 0.0
