@@ -104,7 +104,7 @@ def run(tmp_path, small, monkeypatch):
     monkeypatch.setitem(sys.modules, "mine", sys.modules[__name__])
 
     def make(**rewards):
-        recipe = small("two_objects", prompts=30, k=6)
+        recipe = small("two_objects", prompts=30, k=6).for_vocabulary("scenes")
         changed = recipe.model_copy(
             update={
                 "rewards": Rewards(**({"image": {"scenes": 1.0}, "text": {"trace": 1.0}} | rewards)),

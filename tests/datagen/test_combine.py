@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from datagen.combine import combined, imitable, scaled
 from datagen.errors import InputError, RecipeError, RewardError
-from datagen.recipe import Rewards, list_recipes, load_recipe
+from datagen.recipe import Rewards, load_recipe
 from datagen.sample import Sample, Score, Target
 from datagen.scores import check_rewards, score_candidates
 from datagen.weights import weigh
@@ -108,9 +108,9 @@ def test_what_misses_a_floor_weighs_nothing_and_stays_in_the_mean(small):
 
 
 def write(tmp_path, block: str):
-    text = list_recipes()["counting"].read_text()
     path = tmp_path / "mine.yaml"
-    path.write_text(text.replace("  image: {scenes: 1.0}\n", block))
+    rewards = f"rewards:\n{block}  text: {{trace: 1.0}}\n"
+    path.write_text(f"name: mine\nweakness: counting\ntargets: {{sampler: counting}}\n{rewards}")
     return path
 
 
