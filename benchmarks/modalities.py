@@ -26,7 +26,7 @@ def one_seed(args: argparse.Namespace, seed: int, before: list) -> dict[str, dic
     """``{mode: {category: difference}}`` of one seed."""
     run = args.run / f"seed{seed}"
     update, stop = progress()
-    recipes = choose(find_weaknesses(before, recipes=recipes_by_weakness()), args.weak, args.prompts, None)
+    recipes = choose(find_weaknesses(before, recipes=recipes_by_weakness()), args.weak, args.prompts)
     build(run, recipes, args.model, args.llm, args.workers, seed, progress=update)
     out = {}
     for mode, weight in MODES.items():

@@ -196,7 +196,7 @@ def train(
     weight: Annotated[str, typer.Option(help="text,image / text / image / none (plain SFT)")] = "text,image",
     epochs: Annotated[float, typer.Option(min=0.01)] = 3.0,
     steps: Annotated[int | None, typer.Option(min=1, help="instead of epochs")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="samples at once")] = 32,
+    batch_size: Annotated[int, typer.Option(min=1, help="samples at once")] = 16,
     accumulate: Annotated[int, typer.Option(min=1, help="batches a step")] = 1,
     text_lr: Annotated[float | None, typer.Option(help="rate of the text expert")] = None,
     image_lr: Annotated[float | None, typer.Option(help="rate of the generation expert")] = None,
@@ -275,6 +275,9 @@ def run(
     images: Annotated[int, typer.Option(min=1, help="images a prompt")] = 4,
     weak: Annotated[int, typer.Option(min=1, help="how many weaknesses to build for")] = 2,
     prompts: Annotated[int, typer.Option(min=1, help="prompts to build, split by budget")] = 240,
+    rehearsal: Annotated[
+        float, typer.Option(min=0, max=1, help="share of broad prompts beside them, against forgetting")
+    ] = 0.1,
     candidates: Annotated[int | None, typer.Option(min=1, help="candidates a prompt")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Ray workers; 0 runs in this process")] = 0,
     epochs: Annotated[float, typer.Option(min=0.01)] = 3.0,
@@ -289,8 +292,9 @@ def run(
     from datagen.loop import LoopConfig, run_loop
 
     config = LoopConfig(
-        run, model, "scenes", llm, per_category, images, weak, prompts, candidates, workers, cfg, epochs, seed
-    )
+        run, model, "scenes", llm, per_category, images, weak, prompts, rehearsal, candidates, workers, cfg,
+        epochs, seed,
+    )  # fmt: skip
     with _Progress() as progress:
         done = run_loop(config, progress)
     _print_comparison(done.comparisons)

@@ -28,7 +28,7 @@ class TrainConfig:
     weight: tuple[Modality, ...] = MODALITIES
     epochs: float = 3.0
     steps: int | None = None  # overrides epochs
-    batch_size: int = 32
+    batch_size: int = 16
     accumulate: int = 1
     text_lr: float = 4e-4
     image_lr: float = 1e-4

@@ -101,10 +101,11 @@ def test_sub_skills_of_one_category_build_one_recipe(found):
     parts = [replace(w, budget=0.3, recipe="counting") for w in found if w.parent] + [
         replace(found[-1], budget=0.4, recipe="colors")
     ]
-    chosen = choose(parts, 2, 100, None)
-    assert [(r.name, r.prompts.count) for r in chosen] == [("counting", 60), ("colors", 40)]
+    chosen = choose(parts, 2, 100)
+    assert [(r.name, r.prompts.count) for r in chosen] == [("counting", 60), ("colors", 40), ("broad", 10)]
+    assert "broad" not in [r.name for r in choose(parts, 2, 100, rehearsal=0)]
     with pytest.raises(InputError, match="easier"):
-        choose([replace(found[0], budget=0.0, advice="try something easier")], 2, 100, None)
+        choose([replace(found[0], budget=0.0, advice="try something easier")], 2, 100)
 
 
 def test_yields_come_from_the_last_build(tmp_path):
