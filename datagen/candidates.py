@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from datagen.models.base import GenerationConfig, UnifiedModel
 from datagen.recipe import Recipe
 from datagen.sample import Sample, content_id, content_seed
+from datagen.traces import Trace
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -27,14 +28,13 @@ def png(image: "Image") -> bytes:
 
 
 def generate_candidates(
-    prompts: Sequence[Sample], model: UnifiedModel, recipe: Recipe, traces: Sequence[str] | None = None
+    prompts: Sequence[Sample], model: UnifiedModel, recipe: Recipe, traces: Sequence[Trace] | None = None
 ) -> list[Sample]:
     """``recipe.candidates.k`` samples a prompt, in order. ``traces``: one a prompt, not self-written.
 
     A model that does not open its image is forced to, and the sample says so in ``transition``.
     """
     k = recipe.candidates.k
-    source = recipe.trace if traces is None else "given"
     config = GenerationConfig(
         trace="given" if traces is not None else "none" if recipe.trace == "none" else "self",
         force=True,
@@ -49,8 +49,8 @@ def generate_candidates(
             candidate=i,
             seed=content_seed(recipe.name, prompt.prompt, i),
             model=model.name,
-            trace_source=source if source != "given" else recipe.trace,
-            trace=traces[n] if traces is not None else "",
+            trace_source=recipe.trace if traces is None else traces[n].source,
+            trace=traces[n].text if traces is not None else "",
         )
         for n, prompt in enumerate(prompts)
         for i in range(k)

@@ -22,7 +22,7 @@ from datagen.decontaminate import OVERLAPS, Evaluation, read_prompts
 from datagen.dedupe import dedupe_images
 from datagen.errors import InputError, RecipeError, ShardError, UnknownName, WorkError
 from datagen.guard import NEAR_DUPLICATE, EvaluationIndex, PromptGuard, self_similarity
-from datagen.llm import load_llm
+from datagen.llm import load_llm, release_llms
 from datagen.llm.base import LLM
 from datagen.models.vocabulary import vocabulary_of
 from datagen.prompts import distinct_n, write_prompts
@@ -204,8 +204,7 @@ class ShardMaker:
         check_rewards(rewards, recipe)
         traces = None
         if recipe.trace in ("llm", "template"):
-            written = write_traces(job.prompts, recipe.trace, load_llm(job.llm))
-            traces = written
+            traces = write_traces(job.prompts, recipe.trace, load_llm(job.llm))
         made = generate_candidates(job.prompts, self.models[job.model], recipe, traces)
         return score_candidates(made, rewards, recipe)
 
@@ -350,6 +349,7 @@ def _prompts(
             recipe, vocabulary, writer, recipe.prompts.count, seed, index, said
         )
     progress("prompts", len(recipes), len(recipes))
+    release_llms()  # the unified model wants the memory next
     row = {"prompts": {k: [to_row(s) for s in v] for k, v in prompts.items()}, "reports": reports}
     data = json.dumps(row).encode()
     write_atomic(path, data)

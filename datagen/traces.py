@@ -8,6 +8,7 @@ it is not here.
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 from datagen.errors import InputError
 from datagen.llm.base import LLM, WriteRequest
@@ -18,26 +19,39 @@ from datagen.scenes.vocabulary import SHAPES
 from datagen.targets import VOCABULARIES
 
 
-def write_traces(samples: Sequence[Sample], source: str, llm: LLM) -> list[str]:
+class Trace(NamedTuple):
+    """A trace and who wrote it: ``llm`` or ``template``."""
+
+    text: str
+    source: str
+
+
+def write_traces(samples: Sequence[Sample], source: str, llm: LLM) -> list[Trace]:
     """One trace a prompt. Raises ``InputError`` for a source that is not ``llm`` or ``template``.
 
     What an LLM wrote is kept only if it is a layout that satisfies the target; a trace with words
-    around the layout would be judged wrong whatever it says, so the drawn layout stands in.
+    around the layout would be judged wrong whatever it says, so the template's stands in, and says so.
     """
     seeds = [content_seed("trace", s.recipe, s.prompt) for s in samples]
     layouts = [template_trace(s.target, seed) for s, seed in zip(samples, seeds, strict=True)]
     if source == "template":
-        return layouts
+        return [Trace(layout, "template") for layout in layouts]
     if source != "llm":
         raise InputError(f"trace source {source!r} is not written here; valid: llm, template")
     requests = [
-        WriteRequest(layout, f"Write a short plan for the picture {s.prompt!r}.", (), seed)
+        WriteRequest(layout, f"Write a short plan for the picture {s.prompt!r}.", (), seed, "plan")
         for s, layout, seed in zip(samples, layouts, seeds, strict=True)
     ]
-    written = [text.strip().rstrip(".").lower() for text in llm.write(requests)]
+    written = [_plain(reply.text, sample) for reply, sample in zip(llm.write(requests), samples, strict=True)]
     return [
-        text if _holds(text, s) else layout for text, s, layout in zip(written, samples, layouts, strict=True)
+        Trace(text, "llm") if _holds(text, s) else Trace(layout, "template")
+        for text, s, layout in zip(written, samples, layouts, strict=True)
     ]
+
+
+def _plain(text: str, sample: Sample) -> str:
+    """Layouts are written in lower case without a stop; a plan in words is left as it is."""
+    return text.strip().rstrip(".").lower() if _drawn(sample.target) else text.strip()
 
 
 def template_trace(target: Target, seed: int) -> str:

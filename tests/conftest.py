@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
+os.environ["DATAGEN_CACHE"] = "off"  # what a user's own runs cached must not answer for the tests
 
 import pytest
 

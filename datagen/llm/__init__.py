@@ -10,14 +10,25 @@ LLMS: dict[str, str] = {
     "openai": "datagen.llm.server:load",  # openai:MODEL@BASE_URL, any compatible server
     "vllm": "datagen.llm.engine:load",  # vllm:MODEL, in process
 }
+_loaded: dict[str, LLM] = {}
 
 
 def load_llm(name: str) -> LLM:
-    """The writer called ``name``; what follows the first colon is given to the backend.
+    """The writer called ``name``, loaded once a process; the backend gets what follows the first colon.
 
     Raises ``UnknownName`` with the valid names.
     """
     backend, _, model = name.partition(":")
     if backend not in LLMS:
         raise UnknownName("LLM", name, LLMS)
-    return resolve("LLM", backend, LLMS)(model)
+    if name not in _loaded:
+        _loaded[name] = resolve("LLM", backend, LLMS)(model)
+    return _loaded[name]
+
+
+def release_llms() -> None:
+    """Let go of every writer that was loaded, and of the memory it holds."""
+    for llm in _loaded.values():
+        if close := getattr(llm, "close", None):
+            close()
+    _loaded.clear()

@@ -1,4 +1,4 @@
-"""The protocol of a prompt writer, and what it is asked.
+"""The protocol of a prompt writer, what it is asked, and what it gives back.
 
 A request carries the phrase that must survive word for word (it holds count, colour, object and
 relation); the LLM writes what is around it. What a backend returns is never trusted: the caller
@@ -7,17 +7,30 @@ parses it back.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
+
+REFUSED, CUT_OFF, BROKEN = "refused by the LLM", "cut off", "breaks the schema"
 
 
 @dataclass(frozen=True)
 class WriteRequest:
-    """One prompt to write. The same request gives the same text, whatever else is in the batch."""
+    """One prompt, or plan of a picture, to write.
+
+    The same request gives the same text, whatever else is in the batch.
+    """
 
     phrase: str
     guidance: str = ""
     examples: tuple[str, ...] = ()
     seed: int = 0
+    kind: Literal["prompt", "plan"] = "prompt"
+
+
+class Reply(NamedTuple):
+    """What one request gave: a text, or an empty one and the cause."""
+
+    text: str
+    cause: str = ""
 
 
 class LLM(Protocol):
@@ -25,6 +38,6 @@ class LLM(Protocol):
 
     name: str
 
-    def write(self, requests: Sequence[WriteRequest]) -> list[str]:
-        """One prompt a request, in order; an empty string where the model refused or broke off."""
+    def write(self, requests: Sequence[WriteRequest]) -> list[Reply]:
+        """One reply a request, in order."""
         ...

@@ -1,7 +1,7 @@
 """Any OpenAI-compatible server: ``openai:MODEL@BASE_URL`` (vllm serve, SGLang, Ollama, hosted).
 
-Structured output: the answer is a JSON object with one field, so chatter around the prompt cannot
-get in. The key is read from ``OPENAI_API_KEY`` by the client and never stored.
+The client retries what is worth it (429, 5xx, lost connections), with back-off. The key is read from
+``OPENAI_API_KEY`` by the client and never stored.
 """
 
 import os
@@ -9,80 +9,82 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-
-from datagen.errors import InputError, WorkError
-from datagen.llm.base import WriteRequest
+from datagen.errors import InputError, ModelError, WorkError
+from datagen.llm.base import CUT_OFF, REFUSED, Reply
+from datagen.llm.cache import default_cache
+from datagen.llm.chat import Chat, ChatLLM
 
 PARALLEL = 16
-MAX_TOKENS = 120
+RETRIES = 5  # of the client; with its back-off about half a minute
+URL = "openai:MODEL@http://HOST:8000/v1"
 
 
-class Written(BaseModel):
-    """What the model must answer."""
+class Server:
+    """``model`` behind ``base_url``; None is the client's own default."""
 
-    model_config = ConfigDict(extra="forbid")  # strict mode of hosted servers demands it in the schema
-
-    prompt: str
-
-
-def messages(request: WriteRequest) -> list[dict[str, str]]:
-    """The chat that asks for one prompt around the phrase."""
-    examples = "\n".join(f"- {e}" for e in request.examples)
-    system = (
-        f"{request.guidance}\nUse the given phrase word for word, exactly once. Add no other object, number, "
-        f'colour, size or spatial word. At most 20 words. Answer as JSON: {{"prompt": "..."}}\n'
-        f"Examples of style:\n{examples}"
-    )
-    return [{"role": "system", "content": system}, {"role": "user", "content": f"Phrase: {request.phrase}"}]
-
-
-class ServerLLM:
     def __init__(self, model: str, base_url: str | None, client: Any = None) -> None:
         self.name, self.model = f"openai:{model}", model
         if client is None:
-            import openai
-
-            client = openai.OpenAI(base_url=base_url, api_key=os.environ.get("OPENAI_API_KEY", "none"))
+            try:
+                import openai
+            except ImportError as error:
+                raise ModelError("LLM openai is not installed: pip install 'datagen[openai]'") from error
+            key = os.environ.get("OPENAI_API_KEY")
+            if not key and base_url is None:
+                raise InputError(f"LLM {self.name}: set OPENAI_API_KEY, or name your own server: {URL}")
+            client = openai.OpenAI(base_url=base_url, api_key=key or "none", max_retries=RETRIES)
         self.client = client
 
-    def write(self, requests: Sequence[WriteRequest]) -> list[str]:
-        """An empty string for a refusal, a truncation or a schema break; raises when the server fails."""
+    def complete(self, chats: Sequence[Chat]) -> list[Reply]:
         with ThreadPoolExecutor(PARALLEL) as pool:
-            return list(pool.map(self._one, requests))
+            return list(pool.map(self._one, chats))
 
-    def _one(self, request: WriteRequest) -> str:
+    def close(self) -> None:
+        self.client.close()
+
+    def _one(self, chat: Chat) -> Reply:
         import openai
 
-        schema = {"name": "written", "strict": True, "schema": Written.model_json_schema()}
+        schema = {"name": chat.schema.__name__, "strict": True, "schema": chat.schema.model_json_schema()}
         try:
             answer = self.client.chat.completions.create(
                 model=self.model,
-                messages=messages(request),
-                max_tokens=MAX_TOKENS,
-                temperature=1.0,
-                seed=request.seed % 2**31,
+                messages=chat.turns,
+                max_tokens=chat.max_tokens,
+                temperature=chat.temperature,
+                seed=chat.seed,
                 response_format={"type": "json_schema", "json_schema": schema},
             )
         except openai.OpenAIError as error:
-            raise WorkError(f"LLM {self.name}: {str(error).splitlines()[0]}") from error
+            raise WorkError(f"LLM {self.name}: {self._why(error)}") from error
+        if not answer.choices:
+            raise WorkError(f"LLM {self.name}: the server's answer holds no choice")
         choice = answer.choices[0]
-        if choice.finish_reason == "length" or not choice.message.content:
-            return ""
-        return parse(choice.message.content)
+        if choice.finish_reason == "content_filter" or getattr(choice.message, "refusal", None):
+            return Reply("", REFUSED)
+        if choice.finish_reason == "length":
+            return Reply("", CUT_OFF)
+        return Reply(choice.message.content or "", "" if choice.message.content else REFUSED)
+
+    def _why(self, error: Exception) -> str:
+        """One line that says what to do."""
+        import openai
+
+        first = str(error).splitlines()[0]
+        if isinstance(error, openai.APIConnectionError):
+            return f"no answer from {self.client.base_url}; is the server running?"
+        if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+            return f"the server refuses the key in OPENAI_API_KEY ({first})"
+        if isinstance(error, openai.NotFoundError):
+            return f"the server has no model {self.model!r} ({first})"
+        if isinstance(error, openai.RateLimitError):
+            return f"still over the rate limit after {RETRIES} tries; what was answered is kept ({first})"
+        return first
 
 
-def parse(content: str) -> str:
-    """The prompt in a JSON answer, or an empty string if it breaks the schema."""
-    try:
-        return Written.model_validate_json(content).prompt
-    except ValidationError:
-        return ""
-
-
-def load(model: str) -> ServerLLM:
+def load(model: str) -> ChatLLM:
     """``MODEL@BASE_URL``; without a URL the client's own default is used."""
     name, _, url = model.partition("@")
     if not name:
-        raise InputError("LLM openai: name a model, as in openai:MODEL@http://HOST:8000/v1")
-    return ServerLLM(name, url or None)
+        raise InputError(f"LLM openai: name a model, as in {URL}")
+    return ChatLLM(Server(name, url or None), default_cache())

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.errors import InputError, ModelError
-from datagen.llm.base import WriteRequest
+from datagen.llm.base import Reply, WriteRequest
 
 BATCH = 32
 CONTEXTS = 8  # few-shot contexts whose keys and values are kept
@@ -60,7 +60,7 @@ class SmolLM:
             self.tokenizer.pad_token = self.tokenizer.eos_token
         self._contexts: dict[str, Any] = {}  # context -> keys and values of one row, never written to
 
-    def write(self, requests: Sequence[WriteRequest]) -> list[str]:
+    def write(self, requests: Sequence[WriteRequest]) -> list[Reply]:
         contexts = [self._context(r) for r in requests]
         texts = [""] * len(requests)
         for context in dict.fromkeys(contexts):
@@ -69,7 +69,7 @@ class SmolLM:
                 part = rows[start : start + BATCH]
                 for i, text in zip(part, self._batch(context, [requests[i] for i in part]), strict=True):
                     texts[i] = text
-        return texts
+        return [Reply(text, "" if text else "empty") for text in texts]
 
     def _batch(self, context: str, requests: Sequence[WriteRequest]) -> list[str]:
         leads = self._continue(context, ["Prompt:"] * len(requests), [r.seed for r in requests], LEAD_TOKENS)

@@ -3,7 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from datagen.llm.base import WriteRequest
+from datagen.llm.base import Reply, WriteRequest
 
 OPENINGS = (
     "a photo of", "a picture of", "a drawing of", "an illustration of", "a simple scene showing", "please draw",
@@ -19,8 +19,8 @@ ENDINGS = (
 class TemplateLLM:
     name = "template"
 
-    def write(self, requests: Sequence[WriteRequest]) -> list[str]:
-        return [self._one(request) for request in requests]
+    def write(self, requests: Sequence[WriteRequest]) -> list[Reply]:
+        return [Reply(self._one(request)) for request in requests]
 
     def _one(self, request: WriteRequest) -> str:
         rng = random.Random(f"template/{request.seed}/{request.phrase}")

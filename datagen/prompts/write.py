@@ -108,7 +108,7 @@ def write_prompts(
             closed = guard.full([t.phrase for t in more]) if guard else [False] * len(more)
             skipped += sum(closed)
             waiting += [t for t, shut in zip(more, closed, strict=True) if not shut]
-        texts = llm.write(
+        replies = llm.write(
             [
                 WriteRequest(
                     t.phrase,
@@ -120,10 +120,10 @@ def write_prompts(
             ]
         )
         attempts += len(waiting)
-        texts = [" ".join(text.split()) for text in texts]
+        texts = [" ".join(reply.text.split()) for reply in replies]
         causes = [
-            check_prompt(text, t.target, vocabulary) if text else "empty"
-            for text, t in zip(texts, waiting, strict=True)
+            check_prompt(text, t.target, vocabulary) if text else reply.cause or "empty"
+            for text, reply, t in zip(texts, replies, waiting, strict=True)
         ]
         if settings.check == "ask":
             asked_back += ask_back(llm, texts, [t.target for t in waiting], causes, vocabulary)

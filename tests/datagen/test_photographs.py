@@ -12,6 +12,7 @@ from PIL import Image
 from datagen import pipeline
 from datagen.dataset import load_weighted
 from datagen.errors import InputError, RecipeError
+from datagen.llm.base import Reply
 from datagen.llm.template import TemplateLLM
 from datagen.models.base import UnifiedSample
 from datagen.prompts import write_prompts
@@ -147,9 +148,9 @@ def test_a_template_trace_of_a_photograph_works_the_hints_out(small):
     samples = write_prompts(recipe, VOCABULARIES["coco"], TemplateLLM(), 12, 0).samples
     for sample, trace in zip(samples, write_traces(samples, "template", TemplateLLM()), strict=True):
         clause = sample.target.include[0]
-        assert VOCABULARIES["coco"].plural(clause.cls) in trace or clause.cls in trace
-        assert not clause.color or clause.color in trace
-        assert not any(hint in trace for hint in sample.target.facts)
+        assert VOCABULARIES["coco"].plural(clause.cls) in trace.text or clause.cls in trace.text
+        assert not clause.color or clause.color in trace.text
+        assert not any(hint in trace.text for hint in sample.target.facts)
 
 
 def test_a_trace_from_an_llm_is_kept_only_if_it_says_the_whole_plan(small):
@@ -158,7 +159,8 @@ def test_a_trace_from_an_llm_is_kept_only_if_it_says_the_whole_plan(small):
 
         def write(self, requests):
             return [
-                f"First, {r.phrase} Then stop." if i % 2 else "A nice day." for i, r in enumerate(requests)
+                Reply(f"First, {r.phrase} Then stop." if i % 2 else "A nice day.")
+                for i, r in enumerate(requests)
             ]
 
     recipe = small("style").for_vocabulary("coco")
@@ -166,4 +168,4 @@ def test_a_trace_from_an_llm_is_kept_only_if_it_says_the_whole_plan(small):
     plans = write_traces(samples, "template", TemplateLLM())
     written = write_traces(samples, "llm", Half())
     assert written[::2] == plans[::2]
-    assert all(t.startswith("first, the picture shows") for t in written[1::2])
+    assert all(t.text.startswith("First, The picture shows") and t.source == "llm" for t in written[1::2])

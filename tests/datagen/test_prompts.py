@@ -6,6 +6,7 @@ import pytest
 
 from datagen.decontaminate import normalise
 from datagen.errors import InputError, UnknownName
+from datagen.llm.base import CUT_OFF, Reply
 from datagen.llm.template import TemplateLLM
 from datagen.prompts import check_prompt, distinct_n, parse_prompt, write_prompts
 from datagen.recipe import load_recipe
@@ -83,7 +84,7 @@ class Rambling:
 
     def write(self, requests):
         rng = random.Random(len(requests))
-        return [rng.choice((r.phrase, "", f"{r.phrase} and a red star")) for r in requests]
+        return [Reply(rng.choice((r.phrase, "", f"{r.phrase} and a red star"))) for r in requests]
 
 
 def test_bad_answers_are_tried_again_and_counted_by_cause(small):
@@ -97,13 +98,14 @@ class Mute:
     name = "mute"
 
     def write(self, requests):
-        return ["" for _ in requests]
+        return [Reply("", CUT_OFF) for _ in requests]
 
 
 def test_an_llm_that_never_answers_ends_with_no_prompts(small):
     result = write_prompts(small(prompts=3), SCENES, Mute(), 3, 0)
     assert result.samples == ()
     assert result.acceptance == 0.0
+    assert result.rejected == {CUT_OFF: result.attempts}
 
 
 def test_an_unknown_sampler_or_suite_lists_the_valid_ones():

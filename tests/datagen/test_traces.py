@@ -3,6 +3,7 @@
 import pytest
 
 from datagen.errors import InputError
+from datagen.llm.base import Reply
 from datagen.llm.template import TemplateLLM
 from datagen.sample import Sample
 from datagen.scenes.layout import layout_satisfies, parse_layout
@@ -23,7 +24,7 @@ class Fixed:
         self.change = change
 
     def write(self, requests):
-        return [self.change(r.phrase) for r in requests]
+        return [Reply(self.change(r.phrase)) for r in requests]
 
 
 @pytest.mark.parametrize(
@@ -37,7 +38,8 @@ class Fixed:
 )
 def test_a_trace_always_satisfies_its_target(source, llm):
     for sample, trace in zip(SAMPLES, write_traces(SAMPLES, source, llm), strict=True):
-        placed = parse_layout(trace)
+        assert trace.source == "template" or isinstance(llm, TemplateLLM)  # which may add no word at all
+        placed = parse_layout(trace.text)
         assert placed is not None
         assert layout_satisfies(placed, sample.target)[0]
 
@@ -47,7 +49,8 @@ def test_a_layout_that_the_llm_rearranged_is_kept():
         SAMPLES, "llm", Fixed(lambda p: " ; ".join(reversed(p.split(" ; "))).capitalize() + ".")
     )
     drawn = write_traces(SAMPLES, "template", TemplateLLM())
-    assert turned == [" ; ".join(reversed(t.split(" ; "))) for t in drawn]
+    assert [t.text for t in turned] == [" ; ".join(reversed(t.text.split(" ; "))) for t in drawn]
+    assert {t.source for t in turned} == {"llm"}
 
 
 def test_an_unknown_source_lists_the_valid_ones():

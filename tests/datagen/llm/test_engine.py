@@ -1,4 +1,4 @@
-"""vLLM in process, against a fake module; and what the backends are asked and refuse."""
+"""vLLM in process, against a fake module; ``test_vllm`` has the real one."""
 
 import sys
 from types import ModuleType, SimpleNamespace
@@ -6,55 +6,82 @@ from types import ModuleType, SimpleNamespace
 import pytest
 
 from datagen.errors import InputError, ModelError
-from datagen.llm import load_llm
-from datagen.llm.base import WriteRequest
-from datagen.llm.server import Written, parse
+from datagen.llm import load_llm, release_llms
+from datagen.llm.base import CUT_OFF, REFUSED, Reply, WriteRequest
+from datagen.llm.chat import Prompt
 
-REQUESTS = [WriteRequest("three red circles", "Write.", ("A star.",), 2**40 + 7), WriteRequest("a heart")]
+REQUESTS = [
+    WriteRequest("three red circles", "Write.", ("A star.",), 2**40 + 7),
+    *[WriteRequest("a heart")] * 2,
+]
 
 
-def fake_vllm(outputs, asked):
-    """A module with the parts of vllm that the engine uses."""
+@pytest.fixture
+def engine(monkeypatch):
+    """The parts of vllm that the backend uses; records what they are given."""
+    seen = SimpleNamespace(outputs=[], asked=[], options={}, closed=False)
 
-    def engine(model):
+    def shutdown():
+        seen.closed = True
+
+    def make(**options):
+        if options["model"] == "no/such":
+            raise OSError("no/such is not a valid model identifier\nlong story")
+        seen.options = options
+
         def chat(chats, sampling, use_tqdm):
-            asked.append((model, chats, sampling))
-            return [SimpleNamespace(outputs=[SimpleNamespace(text=t, finish_reason=f)]) for t, f in outputs]
+            seen.asked.append((chats, sampling))
+            return [
+                SimpleNamespace(outputs=[SimpleNamespace(text=t, finish_reason=f)]) for t, f in seen.outputs
+            ]
 
-        return SimpleNamespace(chat=chat)
+        core = SimpleNamespace(shutdown=shutdown)
+        return SimpleNamespace(chat=chat, llm_engine=SimpleNamespace(engine_core=core))
 
     vllm, params = ModuleType("vllm"), ModuleType("vllm.sampling_params")
-    vllm.LLM, vllm.SamplingParams = engine, lambda **k: SimpleNamespace(**k)
+    vllm.LLM, vllm.SamplingParams = make, lambda **k: SimpleNamespace(**k)
     params.StructuredOutputsParams = lambda **k: SimpleNamespace(**k)
-    return {"vllm": vllm, "vllm.sampling_params": params}
+    monkeypatch.setitem(sys.modules, "vllm", vllm)
+    monkeypatch.setitem(sys.modules, "vllm.sampling_params", params)
+    yield seen
+    release_llms()
 
 
-def test_each_request_has_its_own_seed_and_a_schema_and_a_cut_answer_is_empty(monkeypatch):
-    asked = []
-    modules = fake_vllm([('{"prompt": "Three red circles."}', "stop"), ('{"prompt": "a', "length")], asked)
-    for name, module in modules.items():
-        monkeypatch.setitem(sys.modules, name, module)
+def test_each_request_has_its_own_seed_and_a_schema_and_failures_their_causes(engine):
+    engine.outputs = [('{"prompt": "Three red circles."}', "stop"), ('{"prompt": "a', "length")]
     llm = load_llm("vllm:some/model")
     assert llm.name == "vllm:some/model"
-    assert llm.write(REQUESTS) == ["Three red circles.", ""]
-    model, chats, sampling = asked[0]
-    assert model == "some/model"
+    assert llm.write(REQUESTS[:2]) == [Reply("Three red circles."), Reply("", CUT_OFF)]
+    chats, sampling = engine.asked[0]
     assert "three red circles" in chats[0][1]["content"]
     assert [s.seed for s in sampling] == [7, 0]
-    assert sampling[0].structured_outputs.json == Written.model_json_schema()
+    assert sampling[0].structured_outputs.json == Prompt.model_json_schema()
+    engine.outputs = [("", "stop")]
+    assert llm.write(REQUESTS[2:]) == [Reply("", REFUSED)]
+
+
+def test_options_of_the_name_reach_the_engine_and_unknown_ones_are_refused(engine):
+    load_llm("vllm:some/model?tensor_parallel=2&memory=0.5")
+    assert engine.options["tensor_parallel_size"] == 2
+    assert engine.options["gpu_memory_utilization"] == 0.5
+    with pytest.raises(
+        InputError, match="unknown option 'tp'; valid: context, dtype, memory, tensor_parallel"
+    ):
+        load_llm("vllm:some/model?tp=2")
+
+
+def test_a_released_engine_is_shut_down(engine):
+    load_llm("vllm:some/model")
+    release_llms()
+    assert engine.closed
+
+
+def test_a_model_that_does_not_load_is_one_line(engine):
+    with pytest.raises(ModelError, match=r"vllm:no/such: .*identifier$"):
+        load_llm("vllm:no/such")
 
 
 def test_vllm_that_is_not_installed_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(ModelError, match=r"datagen\[vllm\]"):
         load_llm("vllm:some/model")
-
-
-def test_the_schema_forbids_other_fields_as_strict_mode_demands():
-    assert Written.model_json_schema()["additionalProperties"] is False
-    assert parse('{"prompt": "x", "note": "y"}') == ""
-
-
-def test_the_embedded_model_takes_no_model_name():
-    with pytest.raises(InputError, match="smollm2"):
-        load_llm("smollm2:360M")

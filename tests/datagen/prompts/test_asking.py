@@ -2,6 +2,7 @@
 
 import pytest
 
+from datagen.llm.base import Reply
 from datagen.llm.template import TemplateLLM
 from datagen.prompts import noun_phrase, write_prompts
 from datagen.prompts.asking import answers_to, ask_back, gives_away
@@ -106,7 +107,7 @@ class Rewording(Knowing):
             f"Somebody thinks of it once more, page {chr(97 + r.seed % 26)}{r.phrase[4:6]}": r
             for r in requests
         }
-        return list(self.meant)
+        return [Reply(text) for text in self.meant]
 
     def ask(self, questions):
         hints = [next(r.phrase for text, r in self.meant.items() if text in q) for q in questions]
