@@ -19,6 +19,7 @@ from datagen.console import percent, progress, table
 from datagen.dataset import dataset_card, save_dataset
 from datagen.dedupe import dedupe_images
 from datagen.loop import choose, evaluate_to, recipes_by_weakness
+from datagen.manifest import read_manifest
 from datagen.pipeline import build
 from datagen.recipe import Recipe, Rewards
 from datagen.sample import Sample
@@ -38,7 +39,7 @@ WAYS = {
 
 def rescored(run: Path, recipe: Recipe) -> list[Sample]:
     """The build's candidates of one recipe, near-duplicates marked, with the score ``follows``."""
-    sums = json.loads((run / "manifest.json").read_text())["shards"]
+    sums = read_manifest(run).shards
     mine = sorted(name for name in sums if name.startswith(f"{recipe.name}-"))
     samples = [s for name in mine for s in read_shard(run / "shards" / name, sums[name])]
     follows = judged("follows", load_reward("follows"), samples)

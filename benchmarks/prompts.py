@@ -12,10 +12,11 @@ import time
 
 import numpy as np
 
+from datagen.checks import evaluation_for
 from datagen.guard import EvaluationIndex
 from datagen.llm import load_llm
 from datagen.llm.base import WriteRequest
-from datagen.pipeline import evaluation_for, write_recipe
+from datagen.prompting import write_recipe
 from datagen.prompts import check_prompt, phrase
 from datagen.recipe import list_recipes, load_recipe
 from datagen.sample import Sample

@@ -17,7 +17,7 @@ from datagen.traces import Trace
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-BATCH = 64  # candidates a forward; part of the result's identity through rounding, so not a flag
+BATCH = 64  # candidates a forward; part of the result's identity, through rounding
 
 
 def png(image: "Image") -> bytes:
@@ -28,7 +28,11 @@ def png(image: "Image") -> bytes:
 
 
 def generate_candidates(
-    prompts: Sequence[Sample], model: UnifiedModel, recipe: Recipe, traces: Sequence[Trace] | None = None
+    prompts: Sequence[Sample],
+    model: UnifiedModel,
+    recipe: Recipe,
+    traces: Sequence[Trace] | None = None,
+    batch: int = BATCH,
 ) -> list[Sample]:
     """``recipe.candidates.k`` samples a prompt, in order. ``traces``: one a prompt, not self-written.
 
@@ -56,8 +60,8 @@ def generate_candidates(
         for i in range(k)
     ]
     done: list[Sample] = []
-    for start in range(0, len(slots), BATCH):
-        part = slots[start : start + BATCH]
+    for start in range(0, len(slots), batch):
+        part = slots[start : start + batch]
         made = model.generate(
             [s.prompt for s in part],
             [s.seed for s in part],

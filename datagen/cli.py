@@ -129,6 +129,19 @@ def build(
     llm: Annotated[str, typer.Option(help="who writes the prompts")] = "smollm2",
     workers: Annotated[int, typer.Option(min=0, help="Ray workers; 0 runs in this process")] = 0,
     ray_address: Annotated[str | None, typer.Option(help="join this Ray cluster")] = None,
+    model_gpus: Annotated[
+        float | None, typer.Option(min=0, help="GPUs a worker; default 1 where there are any")
+    ] = None,
+    reward_workers: Annotated[
+        int, typer.Option(min=0, help="score in Ray workers of their own; 0 scores where it was rendered")
+    ] = 0,
+    reward_gpus: Annotated[
+        float | None, typer.Option(min=0, help="GPUs a reward worker; default 1 where there are any")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="candidates rendered at once; rounds differently")] = 64,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="seconds a prompt may take before its worker is replaced")
+    ] = 600,
     seed: Seed = 0,
     preview: Annotated[int, typer.Option(min=0, help="show this many prompts, write nothing")] = 0,
     against: Annotated[
@@ -164,9 +177,8 @@ def build(
             print(f"{s.prompt}\n  trace: {s.trace}\n  reward {s.reward} {weights} ({s.transition})")
         return
     with _Progress() as progress:
-        made = pipeline.build(
-            run, recipes, model, llm, workers, seed, ray_address, force, progress, against or ()
-        )
+        pools = pipeline.Workers(workers, model_gpus, reward_workers, reward_gpus, ray_address, timeout)
+        made = pipeline.build(run, recipes, model, llm, pools, seed, force, progress, against or (), batch)
     if as_json:
         print(json.dumps(asdict(made), indent=2))
         return
@@ -174,6 +186,8 @@ def build(
 
     for line in made.redone:
         print(f"made again: {line}", file=sys.stderr)
+    for lost in made.quarantined:
+        print(f"quarantined: {lost['prompt']!r} killed its workers: {lost['reason']}", file=sys.stderr)
     table(
         f"{run / 'dataset'}: {made.kept} of {made.candidates} candidates kept",
         ("recipe", "prompts", "acceptance", "wordings", "pass rate", "kept", "text ESS", "image ESS"),

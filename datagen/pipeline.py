@@ -7,57 +7,68 @@ settings: resuming with others says what changed and stops. Workers write shards
 cluster the run directory lies on storage that every node shares.
 """
 
-import hashlib
 import json
+import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from datagen.candidates import generate_candidates
+from datagen.candidates import BATCH
+from datagen.checks import evaluation_for, resolved, short_digest
 from datagen.dataset import dataset_card, save_dataset, summarise
-from datagen.decontaminate import OVERLAPS, Evaluation, read_prompts
 from datagen.dedupe import dedupe_images
-from datagen.errors import InputError, RecipeError, ShardError, UnknownName, WorkError
-from datagen.guard import NEAR_DUPLICATE, EvaluationIndex, PromptGuard, self_similarity
-from datagen.llm import load_llm, release_llms
-from datagen.llm.base import LLM
+from datagen.errors import ShardError, WorkError
+from datagen.guard import EvaluationIndex
+from datagen.llm import load_llm
+from datagen.manifest import Manifest, open_manifest
 from datagen.models.vocabulary import vocabulary_of
-from datagen.prompts import distinct_n, write_prompts
-from datagen.recipe import Recipe, parse_recipe
-from datagen.registry import resolve
+from datagen.prompting import build_prompts, write_recipe
+from datagen.recipe import Recipe
 from datagen.sample import Sample
-from datagen.scores import check_rewards, score_candidates
-from datagen.shards import (
-    from_row,
-    open_manifest,
-    read_shard,
-    save_manifest,
-    to_row,
-    write_atomic,
-    write_shard,
-)
-from datagen.suites import evaluation_of
-from datagen.targets import VOCABULARIES, Vocabulary
-from datagen.traces import write_traces
+from datagen.shards import check_shard, read_shard, write_atomic
+from datagen.stages import Guarded, Job, Make, Plain, Render, Score, Written
+from datagen.targets import VOCABULARIES
 from datagen.weights import weigh
-from datagen.workers import run_jobs
+from datagen.workers import Stage, run_stages
 
 GROUPS_PER_SHARD = 8
-SCENES_ONLY = ("scenes", "lettering", "trace", "follows")  # rewards that read 48 px scenes or their layouts
+LOST = 0.05  # of the prompts may be quarantined; beyond, the cause is elsewhere
+LOST_AT_LEAST = 2 * GROUPS_PER_SHARD
 Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
+class Workers:
+    """Who renders and scores. ``model`` 0 is this process; ``rewards`` 0 scores where it was rendered.
+
+    GPUs are a worker's own, and may be a fraction; None is one where there are any. ``seconds`` a prompt
+    may take before its worker is taken for hung.
+    """
+
+    model: int = 0
+    model_gpus: float | None = None
+    rewards: int = 0
+    reward_gpus: float | None = None
+    address: str | None = None
+    seconds: float = 600.0
+
+
+@dataclass(frozen=True)
 class BuildSummary:
-    """What a build did. ``recipes``: ``dataset.summarise``; ``seconds`` by stage; ``prompts`` by recipe."""
+    """What a build did. ``recipes``: ``dataset.summarise``; ``seconds`` by stage; ``prompts`` by recipe.
+
+    ``redone`` names what was damaged and made again; ``quarantined`` the prompts that killed workers.
+    """
 
     recipes: dict[str, dict[str, Any]]
     prompts: dict[str, dict[str, Any]]
     seconds: dict[str, float] = field(default_factory=dict)
     redone: tuple[str, ...] = ()
+    quarantined: tuple[dict[str, str], ...] = ()
 
     @property
     def kept(self) -> int:
@@ -73,19 +84,21 @@ def build(
     recipes: Sequence[Recipe],
     model: str = "pocket",
     llm: str = "template",
-    workers: int = 0,
+    workers: int | Workers = 0,
     seed: int = 0,
-    ray_address: str | None = None,
     force: bool = False,
     progress: Progress = lambda stage, done, total: None,
     against: Sequence[Path] = (),
+    batch: int = BATCH,
 ) -> BuildSummary:
     """Build ``run/dataset`` from recipes; run it again to resume.
 
     ``against`` are files of evaluation prompts that the build must not overlap, beside the suite of the
-    model's vocabulary. Raises ``InputError`` when a name is unknown (before anything is written) or ``run`` was begun with
-    other settings, ``WorkError`` when nothing is left.
+    model's vocabulary; ``batch`` candidates are rendered at once. Raises ``InputError`` when a name is
+    unknown (before anything is written) or ``run`` was begun with other settings, ``WorkError`` when
+    nothing is left.
     """
+    workers = Workers(workers) if isinstance(workers, int) else workers
     recipes = resolved(recipes, model)
     vocabulary = VOCABULARIES[vocabulary_of(model)]
     evaluation = evaluation_for(vocabulary, against)
@@ -96,39 +109,31 @@ def build(
         "seed": seed,
     }
     if against:
-        settings["against"] = [f"{path.name} {_digest(path)}" for path in against]
+        settings["against"] = [f"{path.name} {short_digest(path)}" for path in against]
+    if batch != BATCH:
+        settings["batch"] = batch
     shards = run / "shards"
-    shards.mkdir(parents=True, exist_ok=True)
+    for folder in (shards, run / "recipes"):
+        folder.mkdir(parents=True, exist_ok=True)
     manifest = open_manifest(run, settings, force)
     seconds: dict[str, float] = {}
     for recipe in recipes:
-        (run / "recipes").mkdir(exist_ok=True)
-        (run / "recipes" / f"{recipe.name}.yaml").write_text(recipe.to_yaml())
+        write_atomic(run / "recipes" / f"{recipe.name}.yaml", recipe.to_yaml().encode())
 
     started = time.monotonic()
-    redone: list[str] = []
-    prompts, reports = _prompts(run, manifest, recipes, vocabulary, evaluation, llm, seed, redone, progress)
+    redone = list(manifest.damage)
+    prompts, reports = build_prompts(
+        run, manifest, recipes, vocabulary, evaluation, llm, seed, redone, progress
+    )
     seconds["prompts"] = time.monotonic() - started
 
     started = time.monotonic()
-    jobs = _jobs(recipes, prompts, model, llm, shards)
-    missing = []
-    for job in jobs:
-        entry = manifest["shards"].get(job.name)
-        if entry is not None:
-            try:
-                read_shard(shards / job.name, entry)
-                continue
-            except ShardError as error:
-                redone.append(str(error))
-        missing.append(job)
-    done = len(jobs) - len(missing)
-    progress("candidates", done, len(jobs))
-    for job, digest in run_jobs(lambda: ShardMaker(), missing, workers, ray_address):
-        manifest["shards"][job.name] = digest
-        save_manifest(run, manifest)
-        done += 1
-        progress("candidates", done, len(jobs))
+    jobs = _jobs(recipes, prompts, model, llm, shards, batch)
+    missing = list(_missing(jobs, manifest, redone))
+    total = sum(len(job.prompts) for job in jobs)
+    for made in _make(run, missing, len(jobs), workers, progress):
+        manifest.record(made.name, made.sha256, [asdict(q) for q in made.quarantined])
+        _check_quarantined(manifest, total)
     seconds["candidates"] = time.monotonic() - started
 
     started = time.monotonic()
@@ -138,7 +143,7 @@ def build(
             s
             for job in jobs
             if job.recipe == recipe.name
-            for s in read_shard(shards / job.name, manifest["shards"][job.name])
+            for s in read_shard(shards / job.name, manifest.shards[job.name])
         ]
         samples += weigh(dedupe_images(mine, recipe.dedupe.images), recipe)
     seconds["dedupe and weights"] = time.monotonic() - started
@@ -149,8 +154,11 @@ def build(
     save_dataset(samples, run / "dataset", dataset_card(samples, settings))
     seconds["dataset"] = time.monotonic() - started
     progress("dataset", 1, 1)
-    result = BuildSummary(summarise(samples), reports, seconds, tuple(redone))
-    row = {"recipes": result.recipes, "prompts": reports, "seconds": seconds}
+    quarantined = tuple(q for job in jobs for q in manifest.quarantined.get(job.name, ()))
+    result = BuildSummary(summarise(samples), reports, seconds, tuple(redone), quarantined)
+    row = {
+        "recipes": result.recipes, "prompts": reports, "seconds": seconds, "quarantined": quarantined,
+    }  # fmt: skip
     write_atomic(run / "build.json", (json.dumps(row, indent=2) + "\n").encode())
     return result
 
@@ -161,109 +169,70 @@ def preview(recipes: Sequence[Recipe], model: str, llm: str, n: int, seed: int =
     recipes = resolved(recipes, model)
     vocabulary = VOCABULARIES[vocabulary_of(model)]
     evaluation = EvaluationIndex(evaluation_for(vocabulary))
-    maker = ShardMaker()
+    make = Make()
     samples: list[Sample] = []
     for i, recipe in enumerate(recipes):
         share = n // len(recipes) + (i < n % len(recipes))
         if share:
             written = write_recipe(recipe, vocabulary, writer, share, seed, evaluation, {})[0]
             job = Job("preview", recipe.name, recipe.model_dump(mode="json"), tuple(written), model, llm, "")
-            samples += weigh(maker.samples(job), recipe)
+            make.load(job)
+            samples += weigh(make(job), recipe)
     return samples
 
 
-@dataclass(frozen=True)
-class Job:
-    """One shard to make: plain values only, so that it travels to any worker."""
-
-    name: str
-    recipe: str
-    settings: dict[str, Any]
-    prompts: tuple[Sample, ...]
-    model: str
-    llm: str
-    folder: str
-
-
-class ShardMaker:
-    """Renders and scores shards, keeping the model and the rewards loaded between jobs."""
-
-    def __init__(self) -> None:
-        self.models: dict[str, Any] = {}
-        self.rewards: dict[str, Any] = {}
-
-    def samples(self, job: Job) -> list[Sample]:
-        from datagen.models import load_model
-        from rewards import load_rewards
-
-        recipe = parse_recipe(job.settings, job.recipe)
-        if job.model not in self.models:
-            self.models[job.model] = load_model(job.model)
-        options, model = recipe.rewards.options, self.models[job.model]
-        rewards = load_rewards(recipe.reward_names, options, self.rewards, model)
-        check_rewards(rewards, recipe)
-        traces = None
-        if recipe.trace in ("llm", "template"):
-            traces = write_traces(job.prompts, recipe.trace, load_llm(job.llm))
-        made = generate_candidates(job.prompts, self.models[job.model], recipe, traces)
-        return score_candidates(made, rewards, recipe)
-
-    def __call__(self, job: Job) -> str:
-        return write_shard(Path(job.folder) / job.name, self.samples(job))
+def _missing(jobs: Sequence[Job], manifest: Manifest, redone: list[str]) -> Iterator[Job]:
+    """The jobs without a shard that can be trusted; damaged ones are named in ``redone``."""
+    for job in jobs:
+        path, sha256 = Path(job.folder) / job.name, manifest.shards.get(job.name)
+        try:
+            if sha256 is None and path.exists():
+                raise ShardError(f"{path}: not in {manifest.log.name}")
+            if sha256 is not None:
+                check_shard(path, sha256)
+                continue
+        except ShardError as error:
+            redone.append(str(error))
+        yield job
 
 
-def _check_names(recipes: Sequence[Recipe], model: str) -> None:
-    """Refuse what can be refused without loading anything: a typo must not leave a run directory."""
-    from datagen.models import MODELS
-    from rewards import REWARDS
+def _make(
+    run: Path, missing: Sequence[Job], total: int, workers: Workers, progress: Progress
+) -> Iterator[Written]:
+    """The missing shards as they finish, in this process or in one pool or two."""
+    journals = run / "journals"
+    shutil.rmtree(journals, ignore_errors=True)
+    done = total - len(missing)
+    progress("candidates", done, total)
+    if not workers.model:
+        stages = [Stage("candidates", partial(Plain, Make), 0)]
+    else:
+        journals.mkdir()
 
-    if twice := [name for name, n in Counter(r.name for r in recipes).items() if n > 1]:
-        raise InputError(f"recipe {twice[0]!r} is given twice; a run holds one recipe of a name")
-    if model not in MODELS and ":" not in model and not Path(model).is_dir():
-        raise UnknownName("model", model, MODELS)
-    for recipe in recipes:
-        for name in recipe.reward_names:
-            try:
-                resolve("reward", name, REWARDS)
-            except InputError as error:
-                raise RecipeError(f"recipe {recipe.name!r}: rewards: {error}") from error
+        def guarded(name: str, make: Any, count: int, gpus: float | None) -> Stage:
+            return Stage(name, partial(Guarded, name, make, journals, workers.seconds), count, gpus, None)
 
-
-def resolved(recipes: Sequence[Recipe], model: str) -> list[Recipe]:
-    """The recipes as they are for the model's vocabulary, all names in them checked.
-
-    Raises ``RecipeError`` for one that does not serve it, or whose reward judges only drawn scenes.
-    """
-    _check_names(recipes, model)
-    vocabulary = vocabulary_of(model)
-    out = []
-    for recipe in recipes:
-        if not recipe.serves(vocabulary):
-            raise RecipeError(
-                f"recipe {recipe.name!r} serves models that know the vocabulary {', '.join(recipe.vocabularies)}; "
-                f"model {model!r} knows {vocabulary}"
-            )
-        out.append(recipe.for_vocabulary(vocabulary))
-        blind = [name for name in out[-1].reward_names if name in SCENES_ONLY]
-        if vocabulary != "scenes" and blind:
-            raise RecipeError(
-                f"recipe {recipe.name!r}: reward {blind[0]!r} judges drawn scenes, and model {model!r} knows "
-                f"{vocabulary}; name others under vocabularies.{vocabulary}.rewards"
-            )
-    _check_names(out, model)
-    return out
+        if workers.rewards:
+            stages = [
+                guarded("render", Render, workers.model, workers.model_gpus),
+                guarded("score", Score, workers.rewards, workers.reward_gpus),
+            ]
+        else:
+            stages = [guarded("candidates", Make, workers.model, workers.model_gpus)]
+    for _, written in run_stages(stages, missing, workers.address):
+        yield written
+        done += 1
+        progress("candidates", done, total)
+    shutil.rmtree(journals, ignore_errors=True)
 
 
-def evaluation_for(vocabulary: Vocabulary, against: Sequence[Path] = ()) -> Evaluation:
-    """The suite of the vocabulary and the prompts of the files. Raises ``InputError`` naming a bad file."""
-    evaluation = evaluation_of(vocabulary.name)
-    for path in against:
-        evaluation = evaluation.with_prompts(read_prompts(path), vocabulary)
-    return evaluation
-
-
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+def _check_quarantined(manifest: Manifest, total: int) -> None:
+    """A prompt may kill its workers; when many do, it is not the prompts."""
+    lost = [q for rows in manifest.quarantined.values() for q in rows]
+    if len(lost) > max(LOST_AT_LEAST, LOST * total):
+        raise WorkError(
+            f"{len(lost)} of {total} prompts killed their workers, so it is not the prompts: {lost[-1]['reason']}"
+        )
 
 
 def _why_none(samples: Sequence[Sample], reports: dict[str, dict]) -> str:
@@ -278,91 +247,13 @@ def _why_none(samples: Sequence[Sample], reports: dict[str, dict]) -> str:
     return f"every one was dropped: {', '.join(f'{n} {reason}' for reason, n in counts.items())}{first}"
 
 
-def write_recipe(
-    recipe: Recipe,
-    vocabulary: Vocabulary,
-    writer: LLM,
-    n: int,
-    seed: int,
-    evaluation: EvaluationIndex,
-    said: dict[str, str],
-) -> tuple[list[Sample], dict[str, Any]]:
-    """``n`` prompts of one recipe, none near another or near evaluation, and the report on them.
-
-    ``said`` holds the build's other prompts, and is added to.
-    """
-    guard = PromptGuard(evaluation, recipe.dedupe, n, said)
-    result = write_prompts(recipe, vocabulary, writer, n, seed, guard=guard)
-    kept = list(result.samples)
-    texts = [s.prompt for s in kept]
-    near = sum(count for cause, count in result.rejected.items() if cause.startswith(NEAR_DUPLICATE))
-    return kept, {
-        "asked": n,
-        "kept": len(kept),
-        "attempts": result.attempts,
-        "acceptance": result.acceptance,
-        "rejected": result.rejected,
-        "contaminated": {cause: count for cause, count in result.rejected.items() if cause in OVERLAPS},
-        "near_duplicates": near,
-        "skipped": result.skipped,
-        "asked_back": result.asked_back,
-        "wordings": result.wordings,
-        "targets": len({s.target.key for s in kept}),
-        "distinct_1": distinct_n(texts, 1),
-        "distinct_2": distinct_n(texts),
-        "self_similarity": self_similarity(texts),
-        "dropped": [asdict(d) for d in guard.survivors()],
-    }
-
-
-def _prompts(
-    run: Path,
-    manifest: dict[str, Any],
-    recipes: Sequence[Recipe],
-    vocabulary: Vocabulary,
-    evaluation: Evaluation,
-    llm: str,
-    seed: int,
-    redone: list[str],
-    progress: Progress,
-) -> tuple[dict[str, list[Sample]], dict[str, dict]]:
-    """Written once and kept: an LLM may not repeat itself, a resumed build must.
-
-    The manifest holds their checksum. Prompts that are not those are written anew and named in
-    ``redone``; if other ones come out, the shards rendered from the old ones are not used either.
-    """
-    path = run / "prompts.json"
-    data = path.read_bytes() if path.exists() else b""
-    if hashlib.sha256(data).hexdigest() == manifest.get("prompts"):
-        saved = json.loads(data)
-        return {k: [from_row(r) for r in rows] for k, rows in saved["prompts"].items()}, saved["reports"]
-    if "prompts" in manifest:
-        redone.append(f"{path}: torn, changed or missing (checksum differs)")
-    writer = load_llm(llm)
-    index = EvaluationIndex(evaluation)
-    said: dict[str, str] = {}
-    prompts: dict[str, list[Sample]] = {}
-    reports: dict[str, dict] = {}
-    for i, recipe in enumerate(recipes):
-        progress("prompts", i, len(recipes))
-        prompts[recipe.name], reports[recipe.name] = write_recipe(
-            recipe, vocabulary, writer, recipe.prompts.count, seed, index, said
-        )
-    progress("prompts", len(recipes), len(recipes))
-    release_llms()  # the unified model wants the memory next
-    row = {"prompts": {k: [to_row(s) for s in v] for k, v in prompts.items()}, "reports": reports}
-    data = json.dumps(row).encode()
-    write_atomic(path, data)
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != manifest.get("prompts"):
-        manifest["shards"].clear()
-    manifest["prompts"] = digest
-    save_manifest(run, manifest)
-    return prompts, reports
-
-
 def _jobs(
-    recipes: Sequence[Recipe], prompts: dict[str, list[Sample]], model: str, llm: str, folder: Path
+    recipes: Sequence[Recipe],
+    prompts: dict[str, list[Sample]],
+    model: str,
+    llm: str,
+    folder: Path,
+    batch: int,
 ) -> list[Job]:
     return [
         Job(
@@ -373,6 +264,7 @@ def _jobs(
             model,
             llm,
             str(folder),
+            batch,
         )
         for recipe in recipes
         for start in range(0, len(prompts[recipe.name]), GROUPS_PER_SHARD)

@@ -1,18 +1,18 @@
 """Shards: the samples of some prompt groups in one parquet file, written atomically, checked on read.
 
-The manifest holds the settings, the checksum of the prompts, and every finished shard with its sha256;
-a shard whose bytes differ is named and made again, never trusted.
+A shard whose bytes are not those the manifest vouches for is named and made again, never trusted.
 """
 
 import hashlib
 import io
 import json
 import os
+import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from datagen.errors import InputError, ShardError
+from datagen.errors import ShardError
 from datagen.sample import Sample, Score, Target
 
 
@@ -39,7 +39,7 @@ def from_row(row: dict[str, Any]) -> Sample:
 
 def write_atomic(path: Path, data: bytes) -> None:
     """All of ``data`` or nothing, also after a crash."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")  # nodes may share the folder
     try:
         with partial.open("wb") as file:
             file.write(data)
@@ -68,13 +68,19 @@ def read_shard(path: Path, sha256: str) -> list[Sample]:
     """Raises ``ShardError`` naming the file when it is missing or its bytes are not those written."""
     import pyarrow.parquet as pq
 
+    data = check_shard(path, sha256)
+    return [from_row(row) for row in pq.read_table(io.BytesIO(data)).to_pylist()]
+
+
+def check_shard(path: Path, sha256: str) -> bytes:
+    """The bytes of a shard, unopened. Raises ``ShardError`` as ``read_shard`` does."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ShardError(f"{path}: missing") from error
     if hashlib.sha256(data).hexdigest() != sha256:
         raise ShardError(f"{path}: torn or changed (checksum differs)")
-    return [from_row(row) for row in pq.read_table(io.BytesIO(data)).to_pylist()]
+    return data
 
 
 def _schema() -> Any:
@@ -83,54 +89,3 @@ def _schema() -> Any:
     kinds = {"seed": pa.int64(), "candidate": pa.int32(), "image": pa.binary()}
     kinds |= dict.fromkeys(("reward", "advantage", "text_weight", "image_weight"), pa.float64())
     return pa.schema([(name, kinds.get(name, pa.string())) for name in Sample.__dataclass_fields__])
-
-
-def open_manifest(run: Path, settings: dict[str, Any], force: bool) -> dict[str, Any]:
-    """The manifest of ``run``: ``settings``, ``shards`` and, once written, ``prompts``; a new one if none.
-
-    Raises ``InputError`` saying what changed when shards were made with other settings (``force`` begins
-    again; so does a run that has no shard yet, as nothing is lost), ``ShardError`` for a torn one.
-    """
-    path = run / "manifest.json"
-    for left in (run / "shards").glob(".*.parquet.*"):  # half-written when a build was killed
-        left.unlink(missing_ok=True)
-    if path.exists() and not force:
-        try:
-            manifest = json.loads(path.read_text())
-            before = manifest["settings"]
-            if not isinstance(manifest["shards"], dict):
-                raise TypeError("shards is not a mapping")
-        except (ValueError, KeyError, TypeError) as error:
-            raise ShardError(f"{path}: torn or changed; --force begins again ({error})") from error
-        changed = changes(before, settings)
-        if not changed:
-            return manifest
-        if manifest["shards"]:
-            raise InputError(f"{run} was begun with other settings: {changed}; use --force or another --run")
-    if path.exists():
-        path.unlink()  # first, so that a kill in between leaves nothing that claims the rest
-        (run / "prompts.json").unlink(missing_ok=True)
-        for shard in (run / "shards").glob("*.parquet"):
-            shard.unlink()
-    manifest = {"settings": settings, "shards": {}}
-    save_manifest(run, manifest)
-    return manifest
-
-
-def save_manifest(run: Path, manifest: dict[str, Any]) -> None:
-    """All of it or nothing."""
-    write_atomic(run / "manifest.json", (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
-
-
-def changes(before: Any, now: Any, at: str = "") -> str:
-    """The first few differing settings as ``path: old -> new``; empty if there are none."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        found = [
-            changes(before.get(k), now.get(k), f"{at}.{k}" if at else k) for k in sorted({*before, *now})
-        ]
-        return "; ".join([f for f in found if f][:3])
-    return "" if before == now else f"{at}: {_short(before)} -> {_short(now)}"
-
-
-def _short(value: Any) -> str:
-    return "none" if value is None else "{...}" if isinstance(value, dict) else str(value)

@@ -1,134 +1,223 @@
-"""Ray, and nothing else of the project knows it: shard jobs over a pool of processes.
+"""Ray Data, and nothing else of the project knows it: items through stages, each a pool of processes.
 
-A job is a function of plain arguments; an actor keeps its model loaded between jobs. Actors ask for
-half a CPU, because a pool that holds every CPU starves Ray's own tasks in silence. A worker that
-dies is replaced and its job tried again, three times in all. ``workers=0`` runs in this process, with
-identical results. One thread a process everywhere: it makes results equal, and for a small model on
-a CPU two such processes are twice as fast as two threads.
+A stage is a function of plain values; an actor builds it once and keeps its model loaded. Values travel
+between stages by reference, in Ray's object store; the driver holds the first ones and the last ones.
+Ray Data does the scheduling, the backpressure and the retries: a worker that dies is restarted, on
+another node if its own is gone, and its items tried again; what a node took with it is computed anew.
+``workers=0`` calls the same functions in this process, with identical results.
+
+Actors ask for half a CPU, because pools that hold every CPU starve Ray's own tasks in silence. One
+thread a process everywhere: it makes results equal, and for a small model on a CPU two such processes
+are twice as fast as two threads.
 """
 
+import logging
+import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
-from datagen.errors import DatagenError, WorkError
+from datagen.errors import DatagenError, InputError, WorkError
 
-Job = TypeVar("Job")
 TRIES = 3
+CPUS = 0.5
+STORE = 2 * 2**30  # bytes of shared memory that a Ray of our own takes at most
+DEATHS_AT_START = 1000  # in a row, a pool; a node that goes takes starting workers with it
+
+
+@dataclass(frozen=True)
+class Stage:
+    """``make()`` builds the stage's function, once a worker.
+
+    ``gpus`` a worker; None is one where Ray has GPUs, and none elsewhere. ``tries`` None is for a
+    function that counts its own deaths: Ray then retries for ever.
+    """
+
+    name: str
+    make: Callable[[], Callable[[Any], Any]]
+    workers: int = 1
+    gpus: float | None = None
+    tries: int | None = TRIES
 
 
 def run_jobs(
-    make: Callable[[], Callable[[Job], Any]],
-    jobs: Sequence[Job],
-    workers: int,
-    address: str | None = None,
-) -> Iterator[tuple[Job, Any]]:
-    """Yield ``(job, result)`` as they finish. ``make()`` builds the job function once a worker.
+    make: Callable[[], Callable[[Any], Any]], jobs: Sequence[Any], workers: int, address: str | None = None
+) -> Iterator[tuple[Any, Any]]:
+    """Yield ``(job, result)`` as they finish: ``run_stages`` with one stage, or in this process."""
+    for number, result in run_stages([Stage("jobs", make, workers)], jobs, address):
+        yield jobs[number], result
 
-    A ``DatagenError`` in ``make`` or a job stops everything and is raised as it was. A worker that dies
-    is replaced; a job that three workers died on is a ``WorkError``.
+
+def run_stages(
+    stages: Sequence[Stage], items: Sequence[Any], address: str | None = None
+) -> Iterator[tuple[int, Any]]:
+    """Yield ``(item's number, last stage's result)`` as they finish; in this process if ``workers`` is 0.
+
+    A ``DatagenError`` in ``make`` or a stage stops everything and is raised as it was. An item that
+    ``tries`` workers of a stage died on is a ``WorkError``.
     """
-    if not jobs:
+    if not items:
         return
-    if workers == 0:
+    if stages[0].workers == 0:
+        with one_thread():
+            functions = [stage.make() for stage in stages]
+            for number, item in enumerate(items):
+                for function in functions:
+                    item = function(item)
+                yield number, item
+        return
+    yield from _run_on_ray(stages, items, address)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """As in every worker: threads split sums, and the last bits with them."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def worker_id() -> str:
+    """Of the Ray actor that asks, kept when it is restarted; empty outside of Ray."""
+    import ray
+
+    return ray.get_runtime_context().get_actor_id() or "" if ray.is_initialized() else ""
+
+
+def node_id() -> str:
+    """Of the Ray node that asks; empty outside of Ray."""
+    import ray
+
+    return ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
+
+
+def node_is_alive(node: str) -> bool:
+    """Whether Ray still has that node; True outside of Ray."""
+    import ray
+
+    return not ray.is_initialized() or any(n["NodeID"] == node and n["Alive"] for n in ray.nodes())
+
+
+class _Worker:
+    """What an actor runs: blocks of one row, the value pickled. An error is a row too.
+
+    Ray cannot carry an exception whose constructor takes more than its message, and an error while a
+    model loads would look like a dead worker: so the stage's function is built on the first call.
+    """
+
+    def __init__(self, make: Callable[[], Callable[[Any], Any]]) -> None:
         import torch
 
-        threads = torch.get_num_threads()
-        torch.set_num_threads(1)  # as in every worker: threads split sums, and the last bits with them
+        torch.set_num_threads(1)
+        self.make = make
+        self.function: Callable[[Any], Any] | None = None
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        from ray import cloudpickle
+
+        if batch["raised"][0]:
+            return batch
+        value, raised = b"", b""
         try:
-            run = make()
-            for job in jobs:
-                yield job, run(job)
-        finally:
-            torch.set_num_threads(threads)
-        return
-    yield from _run_on_ray(make, jobs, workers, address)
+            if self.function is None:
+                self.function = self.make()
+            value = cloudpickle.dumps(self.function(cloudpickle.loads(batch["value"][0])))
+        except DatagenError as error:
+            raised = cloudpickle.dumps((type(error), str(error), vars(error)))
+        return {"number": batch["number"], "value": [value], "raised": [raised]}
 
 
-def _run_on_ray(
-    make: Callable[[], Callable[[Job], Any]], jobs: Sequence[Job], workers: int, address: str | None
-) -> Iterator[tuple[Job, Any]]:
+@contextmanager
+def _ray(stages: Sequence[Stage], address: str | None) -> Iterator[None]:
+    """A Ray for the length of the ``with``: the one that runs, that of ``address``, or one of our own."""
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its processes' logs still have all
     import ray
-    from ray.exceptions import (
-        NodeDiedError,
-        ObjectLostError,
-        OutOfMemoryError,
-        RayActorError,
-        WorkerCrashedError,
-    )
 
-    died = (RayActorError, NodeDiedError, ObjectLostError, OutOfMemoryError, WorkerCrashedError)
     ours = not ray.is_initialized()
     if ours:
-        ray.init(
-            address=address,
-            include_dashboard=False,
-            log_to_driver=False,
-            configure_logging=False,
-            **({} if address else {"num_cpus": max(workers, 1)}),
-        )
-
-    class Worker:
-        def __init__(self) -> None:
-            import torch
-
-            torch.set_num_threads(1)
-            self.run: Callable[[Any], Any] | None = None
-
-        def work(self, job: Any) -> tuple[Any, "_Raised | None"]:
-            try:
-                if self.run is None:  # here, not in __init__: an error there looks like a dead worker
-                    self.run = make()
-                return self.run(job), None
-            except DatagenError as error:
-                return None, (type(error), str(error), vars(error))
-
-    actor = ray.remote(num_cpus=0.5)(Worker)
-    waiting = list(enumerate(jobs))[::-1]
-    tries = dict.fromkeys(range(len(jobs)), 0)
-    pool = [actor.remote() for _ in range(min(workers, len(jobs)))]
-    running: dict[Any, tuple[int, Any]] = {}
-
-    def give(worker: Any) -> None:
-        if waiting:
-            number, job = waiting.pop()
-            running[worker.work.remote(job)] = (number, worker)
-
+        local = {
+            "num_cpus": sum(stage.workers for stage in stages),
+            "object_store_memory": min(STORE, _memory() // 5),
+        }
+        try:
+            ray.init(
+                address=address,
+                include_dashboard=False,
+                log_to_driver=False,
+                configure_logging=False,
+                **({} if address else local),
+            )
+        except (ConnectionError, ValueError) as error:
+            why = str(error).strip().splitlines()[0]
+            raise InputError(f"Ray at {address or 'this machine'}: {why}") from error
     try:
-        for worker in pool:
-            give(worker)
-        while running:
-            (ref,), _ = ray.wait(list(running), num_returns=1)
-            number, worker = running.pop(ref)
-            try:
-                result, raised = ray.get(ref)
-            except died as error:
-                tries[number] += 1
-                if tries[number] >= TRIES:
-                    why = str(error).splitlines()[0]
-                    raise WorkError(f"job {number} killed its worker {TRIES} times: {why}") from error
-                waiting.append((number, jobs[number]))
-                pool.remove(worker)
-                ray.kill(worker)
-                # A fresh actor, not Ray's restart: while that is under way every call to it fails.
-                pool.append(actor.remote())
-                give(pool[-1])
-                continue
-            if raised is not None:
-                raise _rebuilt(raised)
-            give(worker)  # before the result is handed out, so that no worker waits for the driver
-            yield jobs[number], result
+        yield
     finally:
-        for worker in pool:
-            ray.kill(worker)
         if ours:
             ray.shutdown()
 
 
-_Raised = tuple[type[DatagenError], str, dict[str, Any]]
+def _memory() -> int:
+    import psutil
+
+    return psutil.virtual_memory().total
 
 
-def _rebuilt(raised: _Raised) -> DatagenError:
-    """The error as it was. Ray cannot carry one whose constructor takes more than its message."""
+def _run_on_ray(
+    stages: Sequence[Stage], items: Sequence[Any], address: str | None
+) -> Iterator[tuple[int, Any]]:
+    with _ray(stages, address):
+        import ray
+        from ray import cloudpickle
+        from ray.exceptions import RayError, RayTaskError
+
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it logs is raised as well
+        context = ray.data.DataContext.get_current()
+        context.enable_progress_bars = False  # ours shows the stages, also where there is no terminal
+        context.print_on_execution_start = False
+        context.max_consecutive_actor_init_deaths = DEATHS_AT_START
+        has_gpus = ray.cluster_resources().get("GPU", 0) > 0
+        rows = [{"number": n, "value": cloudpickle.dumps(i), "raised": b""} for n, i in enumerate(items)]
+        data = ray.data.from_items(rows, override_num_blocks=len(rows))
+        warnings.filterwarnings("ignore", "`ray_remote_args`")  # it has no other way to bound retries
+        for stage in stages:
+            data = data.map_batches(
+                _Worker,
+                fn_constructor_args=(stage.make,),
+                batch_size=1,
+                compute=ray.data.ActorPoolStrategy(size=min(stage.workers, len(items))),
+                num_cpus=CPUS,
+                num_gpus=(1 if has_gpus else 0) if stage.gpus is None else stage.gpus,
+                **_retries(stage.tries),
+            )
+        results: Any = data.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow")
+        try:
+            for batch in results:
+                for row in batch.to_pylist():
+                    if row["raised"]:
+                        raise _rebuilt(cloudpickle.loads(row["raised"]))
+                    yield row["number"], cloudpickle.loads(row["value"])
+        except RayTaskError:
+            raise  # a stage's own exception: a bug, and its traceback says where
+        except RayError as error:
+            why = str(error).strip().splitlines()[0]
+            raise WorkError(f"a job killed its worker {TRIES} times: {why}") from error
+
+
+def _retries(tries: int | None) -> dict[str, Any]:
+    """Ray Data retries for ever by itself."""
+    return {} if tries is None else {"max_restarts": -1, "max_task_retries": tries - 1}
+
+
+def _rebuilt(raised: tuple[type[DatagenError], str, dict[str, Any]]) -> DatagenError:
+    """The error as it was."""
     kind, message, fields = raised
     error = kind.__new__(kind, message)
     error.__dict__.update(fields)

@@ -30,8 +30,8 @@ LAYERS = (
     {"scenes", "evals", "statistics", "weakness", "weaknesses", "tally", "reasons", "splits", "shrinkage", "subskills", "budget",
      "remedies", "completeness", "weakness_table", "second_judge", "new_recipe", "targets", "llm.base", "prompts", "suites", "recipe", "console",
      "decontaminate", "embedding", "compare", "models.base"},
-    {"traces", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "dedupe", "guard", "shards", "dataset"},
-    {"workers", "pipeline", "evaluate", "hub", "report", "monitor", "doctor", "loop"},
+    {"traces", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "dedupe", "guard", "shards", "dataset", "manifest", "journal", "checks", "prompting"},
+    {"workers", "stages", "pipeline", "evaluate", "hub", "report", "monitor", "doctor", "loop"},
     {"cli"},
 )  # fmt: skip
 

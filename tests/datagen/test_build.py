@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 
-from datagen import pipeline
+from datagen import pipeline, prompting
 from datagen.candidates import generate_candidates
 from datagen.dataset import load_weighted, to_dataset
 from datagen.dedupe import dedupe_images, near_duplicates
@@ -18,6 +18,7 @@ from datagen.recipe import Weights
 from datagen.sample import Clause, Sample, Score, Target
 from datagen.scores import check_rewards, score_candidates
 from datagen.shards import from_row, read_shard, to_row, write_shard
+from datagen.stages import Plain
 from datagen.weights import ess, rwr, weigh
 from rewards import load_reward
 
@@ -215,7 +216,7 @@ def test_an_interrupted_build_resumes_to_the_same_bytes(tmp_path, small, monkeyp
     recipes = [small(prompts=20)]
     pipeline.build(tmp_path / "whole", recipes, "fake")
     calls = []
-    work = pipeline.ShardMaker.__call__
+    work = Plain.__call__
 
     def killed(self, job):
         calls.append(job.name)
@@ -223,7 +224,7 @@ def test_an_interrupted_build_resumes_to_the_same_bytes(tmp_path, small, monkeyp
             raise KeyboardInterrupt
         return work(self, job)
 
-    monkeypatch.setattr(pipeline.ShardMaker, "__call__", killed)
+    monkeypatch.setattr(Plain, "__call__", killed)
     with pytest.raises(KeyboardInterrupt):
         pipeline.build(tmp_path / "cut", recipes, "fake")
     pipeline.build(tmp_path / "cut", recipes, "fake")
@@ -281,8 +282,10 @@ def test_preview_writes_nothing_and_shows_weighted_samples(tmp_path, small, monk
 
 def test_the_manifest_lists_every_shard_with_its_checksum(tmp_path, small):
     pipeline.build(tmp_path, [small(prompts=10)], "fake")
-    manifest = json.loads((tmp_path / "manifest.json").read_text())
-    for name, value in manifest["shards"].items():
+    lines = (tmp_path / "shards.jsonl").read_text().splitlines()
+    assert len(lines) == 2
+    for row in (json.loads(line.partition(" ")[2]) for line in lines):
+        name, value = row["name"], row["sha256"]
         assert hashlib.sha256((tmp_path / "shards" / name).read_bytes()).hexdigest() == value
 
 
@@ -318,7 +321,7 @@ def test_settings_may_change_until_a_shard_stands(tmp_path, small, monkeypatch):
         raise WorkError("no")
 
     with monkeypatch.context() as patch, pytest.raises(WorkError):
-        patch.setattr(pipeline.ShardMaker, "__call__", broken)
+        patch.setattr(Plain, "__call__", broken)
         pipeline.build(tmp_path, [small(k=2)], "fake")
     assert pipeline.build(tmp_path, [small(k=3)], "fake").candidates == 18
 
@@ -341,9 +344,9 @@ def test_shards_of_other_prompts_are_not_used(tmp_path, small, monkeypatch):
     recipes = [small(prompts=10, k=2)]
     pipeline.build(tmp_path, recipes, "fake")
     (tmp_path / "prompts.json").unlink()
-    write = pipeline.write_prompts
+    write = prompting.write_prompts
     other = lambda r, v, llm, n, seed, guard: write(r, v, llm, n, seed + 1, guard=guard)  # noqa: E731
-    monkeypatch.setattr(pipeline, "write_prompts", other)
+    monkeypatch.setattr(prompting, "write_prompts", other)
     pipeline.build(tmp_path, recipes, "fake")
     written = {
         s["prompt"] for s in json.loads((tmp_path / "prompts.json").read_text())["prompts"]["counting"]

@@ -10,7 +10,7 @@ from datagen.dedupe import Index
 from datagen.embedding import TextSpace, prompt_vector, words_vector
 from datagen.guard import NEAR_DUPLICATE, EvaluationIndex, PromptGuard, self_similarity
 from datagen.llm.template import TemplateLLM
-from datagen.pipeline import write_recipe
+from datagen.prompting import write_recipe
 from datagen.prompts import check_prompt, phrase, write_prompts
 from datagen.prompts.write import REGION_FULL
 from datagen.recipe import Dedupe, list_recipes, load_recipe

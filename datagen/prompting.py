@@ -1,0 +1,100 @@
+"""The build's first stage: every recipe's prompts, written once and kept in ``prompts.json``."""
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from datagen.decontaminate import OVERLAPS, Evaluation
+from datagen.guard import NEAR_DUPLICATE, EvaluationIndex, PromptGuard, self_similarity
+from datagen.llm import load_llm, release_llms
+from datagen.llm.base import LLM
+from datagen.manifest import Manifest
+from datagen.prompts import distinct_n, write_prompts
+from datagen.recipe import Recipe
+from datagen.sample import Sample
+from datagen.shards import from_row, to_row, write_atomic
+from datagen.targets import Vocabulary
+
+Progress = Callable[[str, int, int], None]
+
+
+def write_recipe(
+    recipe: Recipe,
+    vocabulary: Vocabulary,
+    writer: LLM,
+    n: int,
+    seed: int,
+    evaluation: EvaluationIndex,
+    said: dict[str, str],
+) -> tuple[list[Sample], dict[str, Any]]:
+    """``n`` prompts of one recipe, none near another or near evaluation, and the report on them.
+
+    ``said`` holds the build's other prompts, and is added to.
+    """
+    guard = PromptGuard(evaluation, recipe.dedupe, n, said)
+    result = write_prompts(recipe, vocabulary, writer, n, seed, guard=guard)
+    kept = list(result.samples)
+    texts = [s.prompt for s in kept]
+    near = sum(count for cause, count in result.rejected.items() if cause.startswith(NEAR_DUPLICATE))
+    return kept, {
+        "asked": n,
+        "kept": len(kept),
+        "attempts": result.attempts,
+        "acceptance": result.acceptance,
+        "rejected": result.rejected,
+        "contaminated": {cause: count for cause, count in result.rejected.items() if cause in OVERLAPS},
+        "near_duplicates": near,
+        "skipped": result.skipped,
+        "asked_back": result.asked_back,
+        "wordings": result.wordings,
+        "targets": len({s.target.key for s in kept}),
+        "distinct_1": distinct_n(texts, 1),
+        "distinct_2": distinct_n(texts),
+        "self_similarity": self_similarity(texts),
+        "dropped": [asdict(d) for d in guard.survivors()],
+    }
+
+
+def build_prompts(
+    run: Path,
+    manifest: Manifest,
+    recipes: Sequence[Recipe],
+    vocabulary: Vocabulary,
+    evaluation: Evaluation,
+    llm: str,
+    seed: int,
+    redone: list[str],
+    progress: Progress,
+) -> tuple[dict[str, list[Sample]], dict[str, dict]]:
+    """Written once and kept: an LLM may not repeat itself, a resumed build must.
+
+    The manifest holds their checksum. Prompts that are not those are written anew and named in
+    ``redone``; if other ones come out, the shards rendered from the old ones are not used either.
+    """
+    path = run / "prompts.json"
+    data = path.read_bytes() if path.exists() else b""
+    if hashlib.sha256(data).hexdigest() == manifest.prompts:
+        saved = json.loads(data)
+        return {k: [from_row(r) for r in rows] for k, rows in saved["prompts"].items()}, saved["reports"]
+    if manifest.prompts:
+        redone.append(f"{path}: torn, changed or missing (checksum differs)")
+    writer = load_llm(llm)
+    index = EvaluationIndex(evaluation)
+    said: dict[str, str] = {}
+    prompts: dict[str, list[Sample]] = {}
+    reports: dict[str, dict] = {}
+    for i, recipe in enumerate(recipes):
+        progress("prompts", i, len(recipes))
+        prompts[recipe.name], reports[recipe.name] = write_recipe(
+            recipe, vocabulary, writer, recipe.prompts.count, seed, index, said
+        )
+    progress("prompts", len(recipes), len(recipes))
+    release_llms()  # the unified model wants the memory next
+    row = {"prompts": {k: [to_row(s) for s in v] for k, v in prompts.items()}, "reports": reports}
+    data = json.dumps(row).encode()
+    write_atomic(path, data)
+    manifest.set_prompts(hashlib.sha256(data).hexdigest())
+    return prompts, reports
