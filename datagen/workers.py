@@ -165,9 +165,7 @@ def _ray(stages: Sequence[Stage], address: str | None) -> Iterator[None]:
 
 
 def _memory() -> int:
-    import psutil
-
-    return psutil.virtual_memory().total
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _run_on_ray(
