@@ -169,7 +169,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         done = drill(Path(folder), args.prompts, args.kills, args.losses, args.apart, args.seed)
     print(f"died: {dict(done.died)}; the driver started {done.starts} times; {done.seconds:.0f} s")
-    print(f"dataset byte-identical to an undisturbed build: {done.identical}; quarantined: {done.quarantined}")
+    print(
+        f"dataset byte-identical to an undisturbed build: {done.identical}; quarantined: {done.quarantined}"
+    )
 
 
 if __name__ == "__main__":

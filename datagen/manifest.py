@@ -9,12 +9,13 @@ build of a million shards linear; a rewritten manifest would not.
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from datagen.errors import InputError, ShardError
-from datagen.shards import write_atomic
+from datagen.shards import check_shard, write_atomic
 
 CHECK = 16  # hexadecimal digits of a line's own checksum
 Row = dict[str, Any]
@@ -32,6 +33,36 @@ class Manifest:
     @property
     def log(self) -> Path:
         return self.run / "shards.jsonl"
+
+    def check_prompts(self) -> bytes:
+        """The bytes of ``prompts.json``. Raises ``ShardError`` when they are not those recorded."""
+        path = self.run / "prompts.json"
+        data = path.read_bytes() if path.exists() else b""
+        if hashlib.sha256(data).hexdigest() != self.prompts:
+            raise ShardError(f"{path}: torn, changed or missing (checksum differs)")
+        return data
+
+    def check_shard(self, name: str) -> bool:
+        """Whether shard ``name`` stands. Raises ``ShardError`` for one that does and is not to be trusted."""
+        path = self.run / "shards" / name
+        if name in self.shards:
+            check_shard(path, self.shards[name])
+        elif path.exists():
+            raise ShardError(f"{path}: not in {self.log.name}")
+        return name in self.shards
+
+    def check(self) -> list[str]:
+        """All that is damaged in the run, a line each."""
+        found = list(self.damage)
+        names = {*self.shards, *(path.name for path in (self.run / "shards").glob("*.parquet"))}
+        checks: list[Callable[[], object]] = [self.check_prompts]
+        checks += [partial(self.check_shard, name) for name in sorted(names)]
+        for check in checks:
+            try:
+                check()
+            except ShardError as error:
+                found.append(str(error))
+        return found
 
     def record(self, name: str, sha256: str, quarantined: Sequence[Row] = ()) -> None:
         """A finished shard, on disk before this returns. Raises ``ShardError`` where it cannot be."""

@@ -29,7 +29,7 @@ from datagen.models.vocabulary import vocabulary_of
 from datagen.prompting import build_prompts, write_recipe
 from datagen.recipe import Recipe
 from datagen.sample import Sample
-from datagen.shards import check_shard, read_shard, write_atomic
+from datagen.shards import read_shard, write_atomic
 from datagen.stages import Guarded, Job, Make, Plain, Render, Score, Written
 from datagen.targets import VOCABULARIES
 from datagen.weights import weigh
@@ -184,12 +184,8 @@ def preview(recipes: Sequence[Recipe], model: str, llm: str, n: int, seed: int =
 def _missing(jobs: Sequence[Job], manifest: Manifest, redone: list[str]) -> Iterator[Job]:
     """The jobs without a shard that can be trusted; damaged ones are named in ``redone``."""
     for job in jobs:
-        path, sha256 = Path(job.folder) / job.name, manifest.shards.get(job.name)
         try:
-            if sha256 is None and path.exists():
-                raise ShardError(f"{path}: not in {manifest.log.name}")
-            if sha256 is not None:
-                check_shard(path, sha256)
+            if manifest.check_shard(job.name):
                 continue
         except ShardError as error:
             redone.append(str(error))

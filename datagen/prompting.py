@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.decontaminate import OVERLAPS, Evaluation
+from datagen.errors import ShardError
 from datagen.guard import NEAR_DUPLICATE, EvaluationIndex, PromptGuard, self_similarity
 from datagen.llm import load_llm, release_llms
 from datagen.llm.base import LLM
@@ -75,12 +76,12 @@ def build_prompts(
     ``redone``; if other ones come out, the shards rendered from the old ones are not used either.
     """
     path = run / "prompts.json"
-    data = path.read_bytes() if path.exists() else b""
-    if hashlib.sha256(data).hexdigest() == manifest.prompts:
-        saved = json.loads(data)
-        return {k: [from_row(r) for r in rows] for k, rows in saved["prompts"].items()}, saved["reports"]
     if manifest.prompts:
-        redone.append(f"{path}: torn, changed or missing (checksum differs)")
+        try:
+            saved = json.loads(manifest.check_prompts())
+            return {k: [from_row(r) for r in rows] for k, rows in saved["prompts"].items()}, saved["reports"]
+        except ShardError as error:
+            redone.append(str(error))
     writer = load_llm(llm)
     index = EvaluationIndex(evaluation)
     said: dict[str, str] = {}
