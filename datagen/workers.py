@@ -176,8 +176,10 @@ def _run_on_ray(
         from ray import cloudpickle
         from ray.exceptions import RayError, RayTaskError
 
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what it logs is raised as well
         context = ray.data.DataContext.get_current()
+        logging.getLogger("ray.data").setLevel(
+            logging.CRITICAL
+        )  # after its import; what it logs is raised as well
         context.enable_progress_bars = False  # ours shows the stages, also where there is no terminal
         context.print_on_execution_start = False
         context.max_consecutive_actor_init_deaths = DEATHS_AT_START

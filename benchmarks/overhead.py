@@ -1,0 +1,242 @@
+"""What the engine costs beside the work: ``python -m benchmarks.overhead [pocket] [instant]``.
+
+``pocket``: a build of 1,000 candidates against the bare loop (generate, score, encode) in one process,
+with one worker and with two; Ray's start and the workers' (imports, the model) apart: they end where
+the first shard begins. ``instant``: a model and a reward that cost nothing, so that only the engine is
+left: candidates a second by stage, and the greatest memory of driver and workers as the build grows.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from datagen.models.base import GenerationConfig, UnifiedSample
+from datagen.recipe import Recipe, load_recipe
+from datagen.sample import Sample, Score
+
+K = 8
+MODEL, REWARD = "benchmarks.overhead:load", "benchmarks.overhead:coin"
+
+
+class Instant:
+    """Pictures from a drawer."""
+
+    name = "instant"
+
+    def __init__(self) -> None:
+        import numpy as np
+        from PIL import Image
+
+        rng = np.random.default_rng(0)
+        self.pictures = []
+        for _ in range(997):
+            pixels = np.full((48, 48, 3), 255, dtype=np.uint8)
+            (x, y), size = rng.integers(0, 30, 2), rng.integers(8, 18, 2)
+            pixels[y : y + size[0], x : x + size[1]] = rng.integers(0, 200, 3)
+            self.pictures.append(Image.fromarray(pixels))
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        seeds: Sequence[int],
+        config: GenerationConfig,
+        traces: Sequence[str] | None = None,
+    ) -> list[UnifiedSample]:
+        return [
+            UnifiedSample(p, "a trace", None, self.pictures[s % 997], None, "model")  # type: ignore[arg-type]
+            for p, s in zip(prompts, seeds, strict=True)
+        ]
+
+
+def load(name: str, device: str | None = None) -> Instant:
+    return Instant()
+
+
+load.vocabulary = "scenes"  # type: ignore[attr-defined]
+
+
+def coin(samples: Sequence[Sample]) -> list[Score]:
+    return [Score("coin", float(s.seed % 3 > 0)) for s in samples]
+
+
+def recipe(prompts: int, instant: bool = False) -> Recipe:
+    found = load_recipe("counting")
+    row = found.model_dump()
+    row["prompts"]["count"], row["candidates"]["k"] = prompts, K
+    if instant:
+        row["vocabularies"] = {"scenes": {}}
+        row["rewards"] = {"image": {REWARD: 1.0}, "text": {REWARD: 1.0}}
+    return Recipe.model_validate(row)
+
+
+def memory(pid: int) -> float:
+    """MiB that a process holds of its own now."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+
+
+def workers_of(mark: str) -> list[int]:
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if b"ray::MapWorker" in (folder / "cmdline").read_bytes():
+                if mark.encode() in (folder / "environ").read_bytes():
+                    found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def one_build(prompts: int, workers: int, model: str, instant: bool) -> dict[str, float]:
+    """A build in this process, which is a fresh one; its times and its memory."""
+    from datagen.pipeline import build
+
+    mark = f"DATAGEN_OVERHEAD={os.getpid()}"
+    os.environ["DATAGEN_OVERHEAD"] = str(os.getpid())
+    marks: list[tuple[str, float]] = []
+    greatest = {"driver": 0.0, "worker": 0.0}
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.5):
+            greatest["driver"] = max(greatest["driver"], memory(os.getpid()))
+            greatest["worker"] = max([greatest["worker"], *(memory(pid) for pid in workers_of(mark))])
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        made = build(
+            Path(folder), [recipe(prompts, instant)], model, workers=workers,
+            progress=lambda stage, done, total: marks.append((stage, time.perf_counter())),
+        )  # fmt: skip
+        total = time.perf_counter() - began
+    over.set()
+    watcher.join()
+    times = [t for stage, t in marks if stage == "candidates"]
+    return {
+        "candidates": made.candidates,
+        "shards": len(times) - 1,
+        "total": total,
+        "to the first shard": times[1] - times[0],
+        "after the first shard": times[-1] - times[1],
+        **{f"stage {name}": seconds for name, seconds in made.seconds.items()},
+        **{f"{who} MiB": size for who, size in greatest.items()},
+        "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def bare(prompts: int) -> dict[str, float]:
+    """Generate, score, encode: shard after shard, nothing written."""
+    import torch
+
+    from datagen.candidates import generate_candidates
+    from datagen.checks import evaluation_for, resolved
+    from datagen.guard import EvaluationIndex
+    from datagen.llm import load_llm
+    from datagen.models import load_model
+    from datagen.pipeline import GROUPS_PER_SHARD
+    from datagen.prompting import write_recipe
+    from datagen.scores import score_candidates
+    from datagen.targets import VOCABULARIES
+    from rewards import load_rewards
+
+    torch.set_num_threads(1)
+    (one,) = resolved([recipe(prompts)], "pocket")
+    vocabulary = VOCABULARIES["scenes"]
+    index = EvaluationIndex(evaluation_for(vocabulary))
+    written = write_recipe(one, vocabulary, load_llm("template"), prompts, 0, index, {})[0]
+    model = load_model("pocket")
+    rewards = load_rewards(one.reward_names, one.rewards.options, {}, model)
+    times = [time.perf_counter()]
+    for start in range(0, len(written), GROUPS_PER_SHARD):
+        part = written[start : start + GROUPS_PER_SHARD]
+        score_candidates(generate_candidates(part, model, one), rewards, one)
+        times.append(time.perf_counter())
+    return {
+        "candidates": len(written) * K,
+        "total": times[-1] - times[0],
+        "first shard": times[1] - times[0],
+        "after the first shard": times[-1] - times[1],
+    }
+
+
+def fresh(what: str, *numbers: int) -> dict[str, float]:
+    """One measurement in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.overhead", "--one", what, *map(str, numbers)]
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    return json.loads(said.splitlines()[-1])
+
+
+def pocket(candidates: int, rounds: int) -> None:
+    """The bare loop and the builds in turn; the least of ``rounds`` each, as others use the machine."""
+    best: dict[str, dict[str, float]] = {}
+    for _ in range(rounds):
+        for what, numbers in (("bare", ()), ("one", (1,)), ("two", (2,))):
+            found = fresh("bare" if what == "bare" else "pocket", candidates // K, *numbers)
+            if what not in best or found["after the first shard"] < best[what]["after the first shard"]:
+                best[what] = found
+    loop = best["bare"]
+    print(f"bare loop: {loop['candidates']:.0f} candidates in {loop['total']:.1f} s")
+    share = (
+        loop["after the first shard"] / loop["total"]
+    )  # of the loop's work that lies after its first shard
+    for name in ("one", "two"):
+        made = best[name]
+        start = made["to the first shard"] - loop["first shard"]
+        print(
+            f"{name} worker(s): start {start:.1f} s, then {made['after the first shard']:.1f} s; ratio to the "
+            f"bare loop {made['after the first shard'] / (loop['total'] * share):.2f}"
+        )
+    faster = best["one"]["after the first shard"] / best["two"]["after the first shard"]
+    print(f"two workers against one, after the first shard: {faster:.2f}x")
+
+
+def instant(sizes: Sequence[int]) -> None:
+    for size in sizes:
+        made = fresh("instant", size // K, 2)
+        rate = made["candidates"] / made["after the first shard"] * (1 - 1 / made["shards"])
+        stages = ", ".join(f"{k[6:]} {v:.1f} s" for k, v in made.items() if k.startswith("stage "))
+        print(
+            f"{made['candidates']:.0f} candidates: {made['candidates'] / made['total']:.0f}/s in all, "
+            f"{rate:.0f}/s through the workers ({stages}); MiB: driver {made['driver MiB']:.0f} "
+            f"(peak {made['peak MiB']:.0f}), worker {made['worker MiB']:.0f}"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("what", nargs="*", default=["pocket", "instant"], help="pocket, instant")
+    parser.add_argument("--candidates", type=int, default=1000)
+    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 40_000])
+    parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.one:
+        kind, *rest = args.one
+        numbers = [int(n) for n in rest]
+        if kind == "bare":
+            print(json.dumps(bare(*numbers)))
+        else:
+            model = "pocket" if kind == "pocket" else MODEL
+            print(json.dumps(one_build(*numbers, model, kind == "instant")))
+        return
+    if "pocket" in args.what:
+        pocket(args.candidates, args.rounds)
+    if "instant" in args.what:
+        instant(args.sizes)
+
+
+if __name__ == "__main__":
+    main()
