@@ -76,6 +76,7 @@ def drill(folder: Path, prompts: int, kills: int, losses: int, apart: bool = Fal
     """
     from ray.cluster_utils import Cluster
 
+    os.environ["DATAGEN_DRILL"] = str(os.getpid())  # marks the processes that may be killed
     build(folder / "calm", [recipe(prompts)], MODEL)
     rng = random.Random(seed)
     plan = ["node"] * losses + [rng.choice(("driver", "worker", "worker")) for _ in range(kills)]
@@ -165,7 +166,6 @@ def main() -> None:
         pools = Workers(2, rewards=2 if args.apart else 0, address=args.address)
         build(args.drive, [recipe(args.prompts)], MODEL, workers=pools)
         return
-    os.environ["DATAGEN_DRILL"] = str(os.getpid())  # marks the processes that may be killed
     with tempfile.TemporaryDirectory() as folder:
         done = drill(Path(folder), args.prompts, args.kills, args.losses, args.apart, args.seed)
     print(f"died: {dict(done.died)}; the driver started {done.starts} times; {done.seconds:.0f} s")

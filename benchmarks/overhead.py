@@ -90,9 +90,9 @@ def workers_of(mark: str) -> list[int]:
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            if b"ray::MapWorker" in (folder / "cmdline").read_bytes():
-                if mark.encode() in (folder / "environ").read_bytes():
-                    found.append(int(folder.name))
+            ray = b"ray::MapWorker" in (folder / "cmdline").read_bytes()
+            if ray and mark.encode() in (folder / "environ").read_bytes():
+                found.append(int(folder.name))
         except OSError:
             continue
     return found

@@ -30,7 +30,7 @@ from datagen.prompting import build_prompts, write_recipe
 from datagen.recipe import Recipe
 from datagen.sample import Sample
 from datagen.shards import read_shard, write_atomic
-from datagen.stages import Guarded, Job, Make, Plain, Render, Score, Written
+from datagen.stages import WAITS, Guarded, Job, Make, Plain, Render, Score, Written
 from datagen.targets import VOCABULARIES
 from datagen.weights import weigh
 from datagen.workers import Stage, run_stages
@@ -199,7 +199,16 @@ def _make(
     journals = run / "journals"
     shutil.rmtree(journals, ignore_errors=True)
     done = total - len(missing)
-    progress("candidates", done, total)
+
+    def tell() -> None:
+        if workers.model and workers.rewards:
+            waiting = sum(1 for _ in journals.glob(f"*{WAITS}"))
+            progress("render", min(done + waiting, total), total)
+            progress("score", done, total)
+        else:
+            progress("candidates", done, total)
+
+    tell()
     if not workers.model:
         stages = [Stage("candidates", partial(Plain, Make), 0)]
     else:
@@ -218,7 +227,7 @@ def _make(
     for _, written in run_stages(stages, missing, workers.address):
         yield written
         done += 1
-        progress("candidates", done, total)
+        tell()
     shutil.rmtree(journals, ignore_errors=True)
 
 

@@ -39,7 +39,7 @@ def from_row(row: dict[str, Any]) -> Sample:
 
 def write_atomic(path: Path, data: bytes) -> None:
     """All of ``data`` or nothing, also after a crash."""
-    partial = path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")  # nodes may share the folder
+    partial = _partial(path)
     try:
         with partial.open("wb") as file:
             file.write(data)
@@ -49,6 +49,10 @@ def write_atomic(path: Path, data: bytes) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise ShardError(f"{path}: cannot be written: {error.strerror}; free space and run again") from error
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{platform.node()}.{os.getpid()}")  # nodes may share the folder
 
 
 def write_shard(path: Path, samples: Sequence[Sample]) -> str:

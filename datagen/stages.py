@@ -23,6 +23,7 @@ from datagen.shards import write_shard
 from datagen.traces import write_traces
 from datagen.workers import node_id, node_is_alive, worker_id
 
+WAITS = ".rendered"  # a shard that was rendered and not yet scored, for the progress
 DEATHS = 3  # of workers, until a prompt is at fault
 
 
@@ -234,6 +235,11 @@ class Guarded:
         with journal.attempt(item.name, self.seconds * max(1, len(left.groups))):
             done = self.work.finish(left, self.work(left))
         journal.close()
+        waits = self.journals / f"{item.name}{WAITS}"
+        if isinstance(done, Rendered):
+            waits.touch()
+        else:
+            waits.unlink(missing_ok=True)
         return done
 
     def _load(self, item: Any) -> None:

@@ -16,7 +16,7 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from datagen.errors import DatagenError, InputError, WorkError
@@ -182,19 +182,20 @@ def _run_on_ray(
         )  # after its import; what it logs is raised as well
         context.enable_progress_bars = False  # ours shows the stages, also where there is no terminal
         context.print_on_execution_start = False
+        context.execution_no_progress_timeout_s = -1  # a slow shard, or a cluster that has yet to grow
         context.max_consecutive_actor_init_deaths = DEATHS_AT_START
-        has_gpus = ray.cluster_resources().get("GPU", 0) > 0
+        pools = _sized(stages, ray.cluster_resources(), may_grow=address is not None)
         rows = [{"number": n, "value": cloudpickle.dumps(i), "raised": b""} for n, i in enumerate(items)]
         data = ray.data.from_items(rows, override_num_blocks=len(rows))
         warnings.filterwarnings("ignore", "`ray_remote_args`")  # it has no other way to bound retries
-        for stage in stages:
+        for stage in pools:
             data = data.map_batches(
                 _Worker,
                 fn_constructor_args=(stage.make,),
                 batch_size=1,
                 compute=ray.data.ActorPoolStrategy(size=min(stage.workers, len(items))),
                 num_cpus=CPUS,
-                num_gpus=(1 if has_gpus else 0) if stage.gpus is None else stage.gpus,
+                num_gpus=stage.gpus,
                 **_retries(stage.tries),
             )
         results: Any = data.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow")
@@ -209,6 +210,23 @@ def _run_on_ray(
         except RayError as error:
             why = str(error).strip().splitlines()[0]
             raise WorkError(f"a job killed its worker {TRIES} times: {why}") from error
+
+
+def _sized(stages: Sequence[Stage], has: dict[str, float], may_grow: bool) -> list[Stage]:
+    """The stages with their GPUs settled. Raises ``InputError`` for more than a machine has.
+
+    Ray would wait for the missing ones in silence; a cluster may grow them.
+    """
+    gpus = has.get("GPU", 0.0)
+    out = [replace(s, gpus=float(gpus > 0)) if s.gpus is None else s for s in stages]
+    for kind, want, there in (
+        ("GPUs", sum(s.workers * (s.gpus or 0) for s in out), gpus),
+        ("CPUs", sum(s.workers * CPUS for s in out), has.get("CPU", 0.0)),
+    ):
+        if want > there and not may_grow:
+            asked = " and ".join(f"{s.workers} {s.name} worker{'s' * (s.workers > 1)}" for s in out)
+            raise InputError(f"{asked} want {want:g} {kind} and this machine has {there:g}; ask for less")
+    return out
 
 
 def _retries(tries: int | None) -> dict[str, Any]:

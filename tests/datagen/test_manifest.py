@@ -11,11 +11,11 @@ from datagen.manifest import Manifest, open_manifest, read_manifest
 SETTINGS = {"seed": 0}
 
 
-def test_sixty_damages_are_told_and_made_good(tmp_path):
-    done, missed, same = trials(tmp_path, 60, 16)
+def test_damage_of_every_kind_is_told_and_made_good(tmp_path):
+    done, missed, same = trials(tmp_path, 48, 16)
     assert missed == []
-    assert len(done) == 6 and sum(done.values()) > 55
-    assert same == 2
+    assert len(done) == 6 and sum(done.values()) > 44
+    assert same == 1
 
 
 def test_a_record_is_read_back_with_what_was_quarantined(tmp_path):

@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from datagen.errors import ModelError, UnknownName
-from datagen.workers import run_jobs
+from datagen.errors import InputError, ModelError, UnknownName, WorkError
+from datagen.workers import Stage, run_jobs, run_stages
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -60,3 +60,29 @@ def test_a_worker_has_its_next_job_before_the_last_result_is_read(tmp_path):
         time.sleep(0.02)
     assert (tmp_path / "1").exists()
     results.close()
+
+
+def test_a_job_that_kills_every_worker_is_an_error_of_one_line():
+    with pytest.raises(WorkError, match="a job killed its worker 3 times") as caught:
+        list(run_jobs(lambda: lambda job: os._exit(1), [0], 1))
+    assert "\n" not in str(caught.value)
+
+
+def test_items_go_through_the_stages_and_an_error_of_the_first_is_raised():
+    def half():
+        def work(item):
+            if item % 2:
+                raise ModelError(f"{item} is odd")
+            return item // 2
+
+        return work
+
+    stages = [Stage("half", half), Stage("square", lambda: lambda item: item**2)]
+    assert sorted(run_stages(stages, [4, 6])) == [(0, 4), (1, 9)]
+    with pytest.raises(ModelError, match="3 is odd"):
+        list(run_stages(stages, [3]))
+
+
+def test_workers_that_are_not_there_are_refused_instead_of_waited_for():
+    with pytest.raises(InputError, match="2 draw workers want 1 GPUs and this machine has 0"):
+        list(run_stages([Stage("draw", lambda: lambda item: item, 2, gpus=0.5)], [0, 1]))

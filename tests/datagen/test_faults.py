@@ -1,0 +1,68 @@
+"""Builds that are disturbed end with the bytes of those that are not."""
+
+import pytest
+
+from benchmarks.faults import digests, drill
+from datagen import pipeline
+from datagen.errors import ShardError
+from datagen.pipeline import Workers, build
+from datagen.stages import Score
+
+
+@pytest.fixture
+def ray():
+    import ray
+
+    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
+    yield
+    ray.shutdown()
+
+
+def test_any_number_of_workers_makes_the_same_bytes(ray, tmp_path, small):
+    recipes = [small(prompts=20, k=2)]
+    told = []
+    for name, workers in (("none", 0), ("one", 1), ("apart", Workers(1, rewards=1))):
+        build(tmp_path / name, recipes, "pocket", workers=workers, progress=lambda *x: told.append(x))
+    assert digests(tmp_path / "one") == digests(tmp_path / "none")
+    assert digests(tmp_path / "apart") == digests(tmp_path / "none")
+    assert {("candidates", 3, 3), ("render", 3, 3), ("score", 3, 3)} <= set(told)
+    assert not (tmp_path / "apart" / "journals").exists()
+
+
+def test_a_full_disk_stops_with_one_line_and_loses_nothing(tmp_path, small, monkeypatch):
+    recipes, finish, shards = [small(prompts=20, k=2)], Score.finish, []
+
+    def fills(self, item, samples):
+        if len(shards) == 1:  # the disk is full from the second shard on
+            monkeypatch.setattr("datagen.shards._partial", lambda path: full)
+        shards.append(item.name)
+        return finish(self, item, samples)
+
+    full = tmp_path / "full"
+    full.symlink_to("/dev/full")
+    with monkeypatch.context() as patch, pytest.raises(ShardError) as caught:
+        patch.setattr(Score, "finish", fills)
+        build(tmp_path / "run", recipes, "fake")
+    assert "00001.parquet: cannot be written: No space left on device; free space and run again" in str(
+        caught.value
+    )
+    monkeypatch.undo()
+    assert build(tmp_path / "run", recipes, "fake").redone == ()
+    build(tmp_path / "calm", recipes, "fake")
+    assert digests(tmp_path / "run") == digests(tmp_path / "calm")
+
+
+def test_a_model_on_which_every_prompt_dies_stops_the_build(tmp_path):
+    manifest = pipeline.Manifest(tmp_path, {})
+    manifest.quarantined = {"a": [{"reason": "hung: here"}] * 16}
+    pipeline._check_quarantined(manifest, 100)
+    manifest.quarantined["b"] = [{"reason": "hung: there"}]
+    with pytest.raises(pipeline.WorkError, match=r"17 of 100 prompts killed their workers.*hung: there"):
+        pipeline._check_quarantined(manifest, 100)
+
+
+@pytest.mark.slow
+def test_kills_of_driver_workers_and_a_node_change_no_byte(tmp_path):
+    done = drill(tmp_path, 160, kills=3, losses=1)
+    assert sum(done.died.values()) == 4 and done.died["node"] == 1
+    assert done.identical and done.quarantined == 0
