@@ -145,8 +145,8 @@ def bare(prompts: int) -> dict[str, float]:
     from datagen.checks import evaluation_for, resolved
     from datagen.guard import EvaluationIndex
     from datagen.llm import load_llm
+    from datagen.making import GROUPS_PER_SHARD
     from datagen.models import load_model
-    from datagen.pipeline import GROUPS_PER_SHARD
     from datagen.prompting import write_recipe
     from datagen.scores import score_candidates
     from datagen.targets import VOCABULARIES

@@ -8,12 +8,10 @@ cluster the run directory lies on storage that every node shares.
 """
 
 import json
-import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,40 +19,19 @@ from datagen.candidates import BATCH
 from datagen.checks import evaluation_for, resolved, short_digest
 from datagen.dataset import dataset_card, save_dataset, summarise
 from datagen.dedupe import dedupe_images
-from datagen.errors import ShardError, WorkError
+from datagen.errors import WorkError
 from datagen.guard import EvaluationIndex
 from datagen.llm import load_llm
-from datagen.manifest import Manifest, open_manifest
+from datagen.making import Progress, Workers, check_quarantined, make_shards, missing, plan
+from datagen.manifest import open_manifest
 from datagen.models.vocabulary import vocabulary_of
 from datagen.prompting import build_prompts, write_recipe
 from datagen.recipe import Recipe
 from datagen.sample import Sample
 from datagen.shards import read_shard, write_atomic
-from datagen.stages import WAITS, Guarded, Job, Make, Plain, Render, Score, Written
+from datagen.stages import Job, Make
 from datagen.targets import VOCABULARIES
 from datagen.weights import weigh
-from datagen.workers import Stage, run_stages
-
-GROUPS_PER_SHARD = 8
-LOST = 0.05  # of the prompts may be quarantined; beyond, the cause is elsewhere
-LOST_AT_LEAST = 2 * GROUPS_PER_SHARD
-Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Workers:
-    """Who renders and scores. ``model`` 0 is this process; ``rewards`` 0 scores where it was rendered.
-
-    GPUs are a worker's own, and may be a fraction; None is one where there are any. ``seconds`` a prompt
-    may take before its worker is taken for hung.
-    """
-
-    model: int = 0
-    model_gpus: float | None = None
-    rewards: int = 0
-    reward_gpus: float | None = None
-    address: str | None = None
-    seconds: float = 600.0
 
 
 @dataclass(frozen=True)
@@ -128,12 +105,12 @@ def build(
     seconds["prompts"] = time.monotonic() - started
 
     started = time.monotonic()
-    jobs = _jobs(recipes, prompts, model, llm, shards, batch)
-    missing = list(_missing(jobs, manifest, redone))
+    jobs = plan(recipes, prompts, model, llm, shards, batch)
+    left = list(missing(jobs, manifest, redone))
     total = sum(len(job.prompts) for job in jobs)
-    for made in _make(run, missing, len(jobs), workers, progress):
+    for made in make_shards(run, left, len(jobs), workers, progress):
         manifest.record(made.name, made.sha256, [asdict(q) for q in made.quarantined])
-        _check_quarantined(manifest, total)
+        check_quarantined(manifest, total)
     seconds["candidates"] = time.monotonic() - started
 
     started = time.monotonic()
@@ -181,65 +158,6 @@ def preview(recipes: Sequence[Recipe], model: str, llm: str, n: int, seed: int =
     return samples
 
 
-def _missing(jobs: Sequence[Job], manifest: Manifest, redone: list[str]) -> Iterator[Job]:
-    """The jobs without a shard that can be trusted; damaged ones are named in ``redone``."""
-    for job in jobs:
-        try:
-            if manifest.check_shard(job.name):
-                continue
-        except ShardError as error:
-            redone.append(str(error))
-        yield job
-
-
-def _make(
-    run: Path, missing: Sequence[Job], total: int, workers: Workers, progress: Progress
-) -> Iterator[Written]:
-    """The missing shards as they finish, in this process or in one pool or two."""
-    journals = run / "journals"
-    shutil.rmtree(journals, ignore_errors=True)
-    done = total - len(missing)
-
-    def tell() -> None:
-        if workers.model and workers.rewards:
-            waiting = sum(1 for _ in journals.glob(f"*{WAITS}"))
-            progress("render", min(done + waiting, total), total)
-            progress("score", done, total)
-        else:
-            progress("candidates", done, total)
-
-    tell()
-    if not workers.model:
-        stages = [Stage("candidates", partial(Plain, Make), 0)]
-    else:
-        journals.mkdir()
-
-        def guarded(name: str, make: Any, count: int, gpus: float | None) -> Stage:
-            return Stage(name, partial(Guarded, name, make, journals, workers.seconds), count, gpus, None)
-
-        if workers.rewards:
-            stages = [
-                guarded("render", Render, workers.model, workers.model_gpus),
-                guarded("score", Score, workers.rewards, workers.reward_gpus),
-            ]
-        else:
-            stages = [guarded("candidates", Make, workers.model, workers.model_gpus)]
-    for _, written in run_stages(stages, missing, workers.address):
-        yield written
-        done += 1
-        tell()
-    shutil.rmtree(journals, ignore_errors=True)
-
-
-def _check_quarantined(manifest: Manifest, total: int) -> None:
-    """A prompt may kill its workers; when many do, it is not the prompts."""
-    lost = [q for rows in manifest.quarantined.values() for q in rows]
-    if len(lost) > max(LOST_AT_LEAST, LOST * total):
-        raise WorkError(
-            f"{len(lost)} of {total} prompts killed their workers, so it is not the prompts: {lost[-1]['reason']}"
-        )
-
-
 def _why_none(samples: Sequence[Sample], reports: dict[str, dict]) -> str:
     """One line that says what took every candidate, or that there was no prompt to begin with."""
     if not samples:
@@ -250,27 +168,3 @@ def _why_none(samples: Sequence[Sample], reports: dict[str, dict]) -> str:
         (f" (first: {c.name}: {c.reason})" for s in samples for c in s.scores if c.value is None), ""
     )
     return f"every one was dropped: {', '.join(f'{n} {reason}' for reason, n in counts.items())}{first}"
-
-
-def _jobs(
-    recipes: Sequence[Recipe],
-    prompts: dict[str, list[Sample]],
-    model: str,
-    llm: str,
-    folder: Path,
-    batch: int,
-) -> list[Job]:
-    return [
-        Job(
-            f"{recipe.name}-{start // GROUPS_PER_SHARD:05d}.parquet",
-            recipe.name,
-            recipe.model_dump(mode="json"),
-            tuple(prompts[recipe.name][start : start + GROUPS_PER_SHARD]),
-            model,
-            llm,
-            str(folder),
-            batch,
-        )
-        for recipe in recipes
-        for start in range(0, len(prompts[recipe.name]), GROUPS_PER_SHARD)
-    ]

@@ -1,40 +1,22 @@
 """The stages that cost: render a shard's prompts, score the pictures, write the shard.
 
 ``Render`` holds the model and ``Score`` the rewards; they run in one worker (``Make``) or in pools of
-their own, for a model and judges that want different GPUs. ``Guarded`` keeps a journal around either:
-a shard that killed its worker is searched prompt by prompt, and the prompt that killed three is
-quarantined. What is left is then rendered whole, so that the shard's bytes do not depend on which
-worker died when: a batch of another size would round differently.
+their own, for a model and judges that want different GPUs.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any
 
 from datagen.candidates import BATCH, generate_candidates
-from datagen.errors import ModelError
-from datagen.journal import Journal
 from datagen.llm import load_llm
+from datagen.quarantine import Quarantined, Work
 from datagen.recipe import Recipe, parse_recipe
 from datagen.sample import Sample
 from datagen.scores import check_rewards, score_candidates
 from datagen.shards import write_shard
 from datagen.traces import write_traces
-from datagen.workers import node_id, node_is_alive, worker_id
-
-WAITS = ".rendered"  # a shard that was rendered and not yet scored, for the progress
-DEATHS = 3  # of workers, until a prompt is at fault
-
-
-@dataclass(frozen=True)
-class Quarantined:
-    """A prompt that is left out because workers died on it."""
-
-    group_id: str
-    prompt: str
-    stage: str
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -75,6 +57,10 @@ class Rendered:
         return self.job.name
 
     @property
+    def recipe(self) -> str:
+        return self.job.recipe
+
+    @property
     def groups(self) -> dict[str, str]:
         return {s.group_id: s.prompt for s in self.samples}
 
@@ -89,26 +75,6 @@ class Written:
     name: str
     sha256: str
     quarantined: tuple[Quarantined, ...] = ()
-
-
-class Part(Protocol):
-    """What ``Guarded`` can take apart: a ``Job`` or a ``Rendered``."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def groups(self) -> dict[str, str]: ...
-    @property
-    def quarantined(self) -> tuple[Quarantined, ...]: ...
-    def only(self, groups: Sequence[str]) -> Self: ...
-
-
-class Work(Protocol):
-    """A stage's work: ``load`` what an item needs, once; call, which leaves no trace; ``finish``."""
-
-    def load(self, item: Any, /) -> None: ...
-    def __call__(self, item: Any, /) -> Any: ...
-    def finish(self, item: Any, result: Any, /) -> Any: ...
 
 
 class Render:
@@ -201,62 +167,3 @@ class Plain:
     def __call__(self, item: Any) -> Any:
         self.work.load(item)
         return self.work.finish(item, self.work(item))
-
-
-class Guarded:
-    """``make()``'s work under a journal: what kills workers is found, and left out.
-
-    ``seconds`` a prompt, until a worker that has not done with it is taken for hung.
-    """
-
-    def __init__(self, name: str, make: Callable[[], Work], journals: Path, seconds: float) -> None:
-        self.name, self.journals, self.seconds = name, journals, seconds
-        self.work = make()
-        self.loaded: set[str] = set()
-
-    def __call__(self, item: Any) -> Any:
-        self._load(item)
-        journal = self._journal(f"{item.name}.{self.name}")
-        whole = journal.deaths[item.name]
-        groups = item.groups
-        if whole:
-            for group in groups:
-                if group not in journal.passed and journal.deaths[group] < DEATHS - 1:
-                    with journal.attempt(group, self.seconds):
-                        self.work(item.only([group]))
-        if whole >= DEATHS:  # each of its prompts passes alone
-            bad = {
-                g: f"together with the others of {item.name}: {journal.reasons[item.name]}" for g in groups
-            }
-        else:
-            bad = {g: journal.reasons[g] for g in groups if journal.deaths[g] >= DEATHS - 1}
-        out = tuple(Quarantined(g, groups[g], self.name, reason) for g, reason in bad.items())
-        left = replace(item.only([g for g in groups if g not in bad]), quarantined=item.quarantined + out)
-        with journal.attempt(item.name, self.seconds * max(1, len(left.groups))):
-            done = self.work.finish(left, self.work(left))
-        journal.close()
-        waits = self.journals / f"{item.name}{WAITS}"
-        if isinstance(done, Rendered):
-            waits.touch()
-        else:
-            waits.unlink(missing_ok=True)
-        return done
-
-    def _load(self, item: Any) -> None:
-        """Outside of the clock: a first start downloads. Three deaths here are no prompt's fault."""
-        recipe = item.job.recipe if isinstance(item, Rendered) else item.recipe
-        if recipe in self.loaded:
-            return
-        journal = self._journal(f"loading.{worker_id()}.{self.name}")
-        if journal.deaths[recipe] >= DEATHS:
-            raise ModelError(
-                f"{DEATHS} workers died while they loaded what recipe {recipe!r} needs to {self.name}: "
-                f"{journal.reasons[recipe]}"
-            )
-        with journal.attempt(recipe):
-            self.work.load(item)
-        journal.close()
-        self.loaded.add(recipe)
-
-    def _journal(self, name: str) -> Journal:
-        return Journal(self.journals / name, node_id(), node_is_alive)

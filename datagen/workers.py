@@ -24,6 +24,7 @@ from datagen.errors import DatagenError, InputError, WorkError
 TRIES = 3
 CPUS = 0.5
 STORE = 2 * 2**30  # bytes of shared memory that a Ray of our own takes at most
+WINDOW = 4096  # items an execution: the driver holds a block for each, and makes them all before it begins
 DEATHS_AT_START = 1000  # in a row, a pool; a node that goes takes starting workers with it
 
 
@@ -172,44 +173,51 @@ def _run_on_ray(
     stages: Sequence[Stage], items: Sequence[Any], address: str | None
 ) -> Iterator[tuple[int, Any]]:
     with _ray(stages, address):
-        import ray
-        from ray import cloudpickle
-        from ray.exceptions import RayError, RayTaskError
+        for start in range(0, len(items), WINDOW):
+            for number, result in _window(stages, items[start : start + WINDOW], address is not None):
+                yield start + number, result
 
-        context = ray.data.DataContext.get_current()
-        logging.getLogger("ray.data").setLevel(
-            logging.CRITICAL
-        )  # after its import; what it logs is raised as well
-        context.enable_progress_bars = False  # ours shows the stages, also where there is no terminal
-        context.print_on_execution_start = False
-        context.execution_no_progress_timeout_s = -1  # a slow shard, or a cluster that has yet to grow
-        context.max_consecutive_actor_init_deaths = DEATHS_AT_START
-        pools = _sized(stages, ray.cluster_resources(), may_grow=address is not None)
-        rows = [{"number": n, "value": cloudpickle.dumps(i), "raised": b""} for n, i in enumerate(items)]
-        data = ray.data.from_items(rows, override_num_blocks=len(rows))
-        warnings.filterwarnings("ignore", "`ray_remote_args`")  # it has no other way to bound retries
-        for stage in pools:
-            data = data.map_batches(
-                _Worker,
-                fn_constructor_args=(stage.make,),
-                batch_size=1,
-                compute=ray.data.ActorPoolStrategy(size=min(stage.workers, len(items))),
-                num_cpus=CPUS,
-                num_gpus=stage.gpus,
-                **_retries(stage.tries),
-            )
-        results: Any = data.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow")
-        try:
-            for batch in results:
-                for row in batch.to_pylist():
-                    if row["raised"]:
-                        raise _rebuilt(cloudpickle.loads(row["raised"]))
-                    yield row["number"], cloudpickle.loads(row["value"])
-        except RayTaskError:
-            raise  # a stage's own exception: a bug, and its traceback says where
-        except RayError as error:
-            why = str(error).strip().splitlines()[0]
-            raise WorkError(f"a job killed its worker {TRIES} times: {why}") from error
+
+def _window(stages: Sequence[Stage], items: Sequence[Any], may_grow: bool) -> Iterator[tuple[int, Any]]:
+    """One execution of Ray Data."""
+    import ray
+    from ray import cloudpickle
+    from ray.exceptions import RayError, RayTaskError
+
+    context = ray.data.DataContext.get_current()
+    logging.getLogger("ray.data").setLevel(
+        logging.CRITICAL
+    )  # after its import; what it logs is raised as well
+    context.enable_progress_bars = False  # ours shows the stages, also where there is no terminal
+    context.print_on_execution_start = False
+    context.execution_no_progress_timeout_s = -1  # a slow shard, or a cluster that has yet to grow
+    context.max_consecutive_actor_init_deaths = DEATHS_AT_START
+    pools = _sized(stages, ray.cluster_resources(), may_grow)
+    rows = [{"number": n, "value": cloudpickle.dumps(i), "raised": b""} for n, i in enumerate(items)]
+    data = ray.data.from_items(rows, override_num_blocks=len(rows))
+    warnings.filterwarnings("ignore", "`ray_remote_args`")  # it has no other way to bound retries
+    for stage in pools:
+        data = data.map_batches(
+            _Worker,
+            fn_constructor_args=(stage.make,),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=min(stage.workers, len(items))),
+            num_cpus=CPUS,
+            num_gpus=stage.gpus,
+            **_retries(stage.tries),
+        )
+    results: Any = data.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow")
+    try:
+        for batch in results:
+            for row in batch.to_pylist():
+                if row["raised"]:
+                    raise _rebuilt(cloudpickle.loads(row["raised"]))
+                yield row["number"], cloudpickle.loads(row["value"])
+    except RayTaskError:
+        raise  # a stage's own exception: a bug, and its traceback says where
+    except RayError as error:
+        why = str(error).strip().splitlines()[0]
+        raise WorkError(f"a job killed its worker {TRIES} times: {why}") from error
 
 
 def _sized(stages: Sequence[Stage], has: dict[str, float], may_grow: bool) -> list[Stage]:

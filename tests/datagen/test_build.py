@@ -258,13 +258,6 @@ def test_a_torn_manifest_is_refused(tmp_path, small):
         pipeline.build(tmp_path, [small(k=2)], "fake")
 
 
-def test_two_workers_make_the_same_bytes_as_none(tmp_path, small):
-    recipes = [small(prompts=20, k=2)]
-    pipeline.build(tmp_path / "here", recipes, "pocket", workers=0)
-    pipeline.build(tmp_path / "ray", recipes, "pocket", workers=2)
-    assert digest(tmp_path / "here") == digest(tmp_path / "ray")
-
-
 def test_a_build_that_keeps_nothing_says_so(tmp_path, small, monkeypatch):
     from datagen import scores
 

@@ -3,8 +3,9 @@
 import pytest
 
 from benchmarks.faults import digests, drill
-from datagen import pipeline
-from datagen.errors import ShardError
+from datagen.errors import ShardError, WorkError
+from datagen.making import check_quarantined
+from datagen.manifest import Manifest
 from datagen.pipeline import Workers, build
 from datagen.stages import Score
 
@@ -21,9 +22,9 @@ def ray():
 def test_any_number_of_workers_makes_the_same_bytes(ray, tmp_path, small):
     recipes = [small(prompts=20, k=2)]
     told = []
-    for name, workers in (("none", 0), ("one", 1), ("apart", Workers(1, rewards=1))):
+    for name, workers in (("none", 0), ("two", 2), ("apart", Workers(1, rewards=1))):
         build(tmp_path / name, recipes, "pocket", workers=workers, progress=lambda *x: told.append(x))
-    assert digests(tmp_path / "one") == digests(tmp_path / "none")
+    assert digests(tmp_path / "two") == digests(tmp_path / "none")
     assert digests(tmp_path / "apart") == digests(tmp_path / "none")
     assert {("candidates", 3, 3), ("render", 3, 3), ("score", 3, 3)} <= set(told)
     assert not (tmp_path / "apart" / "journals").exists()
@@ -53,12 +54,12 @@ def test_a_full_disk_stops_with_one_line_and_loses_nothing(tmp_path, small, monk
 
 
 def test_a_model_on_which_every_prompt_dies_stops_the_build(tmp_path):
-    manifest = pipeline.Manifest(tmp_path, {})
+    manifest = Manifest(tmp_path, {})
     manifest.quarantined = {"a": [{"reason": "hung: here"}] * 16}
-    pipeline._check_quarantined(manifest, 100)
+    check_quarantined(manifest, 100)
     manifest.quarantined["b"] = [{"reason": "hung: there"}]
-    with pytest.raises(pipeline.WorkError, match=r"17 of 100 prompts killed their workers.*hung: there"):
-        pipeline._check_quarantined(manifest, 100)
+    with pytest.raises(WorkError, match=r"17 of 100 prompts killed their workers.*hung: there"):
+        check_quarantined(manifest, 100)
 
 
 @pytest.mark.slow

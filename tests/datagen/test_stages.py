@@ -10,8 +10,9 @@ import pytest
 
 from datagen.errors import ModelError
 from datagen.journal import Journal
+from datagen.quarantine import Guarded
 from datagen.sample import Sample, Target
-from datagen.stages import Guarded, Job, Make, Plain, Render, Score
+from datagen.stages import Job, Make, Plain, Render, Score
 from datagen.workers import Stage, run_stages
 
 

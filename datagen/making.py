@@ -1,0 +1,123 @@
+"""The build's middle: which shards there are, which still stand, and the pools that make the others."""
+
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from datagen.errors import ShardError, WorkError
+from datagen.manifest import Manifest
+from datagen.quarantine import WAITS, Guarded
+from datagen.recipe import Recipe
+from datagen.sample import Sample
+from datagen.stages import Job, Make, Plain, Render, Score, Written
+from datagen.workers import Stage, run_stages
+
+GROUPS_PER_SHARD = 8
+LOST = 0.05  # of the prompts may be quarantined; beyond, the cause is elsewhere
+LOST_AT_LEAST = 2 * GROUPS_PER_SHARD
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Who renders and scores. ``model`` 0 is this process; ``rewards`` 0 scores where it was rendered.
+
+    GPUs are a worker's own, and may be a fraction; None is one where there are any. ``seconds`` a prompt
+    may take before its worker is taken for hung.
+    """
+
+    model: int = 0
+    model_gpus: float | None = None
+    rewards: int = 0
+    reward_gpus: float | None = None
+    address: str | None = None
+    seconds: float = 600.0
+
+
+def plan(
+    recipes: Sequence[Recipe],
+    prompts: dict[str, list[Sample]],
+    model: str,
+    llm: str,
+    folder: Path,
+    batch: int,
+) -> list[Job]:
+    """The shards that the build consists of, whoever makes them."""
+    return [
+        Job(
+            f"{recipe.name}-{start // GROUPS_PER_SHARD:05d}.parquet",
+            recipe.name,
+            recipe.model_dump(mode="json"),
+            tuple(prompts[recipe.name][start : start + GROUPS_PER_SHARD]),
+            model,
+            llm,
+            str(folder),
+            batch,
+        )
+        for recipe in recipes
+        for start in range(0, len(prompts[recipe.name]), GROUPS_PER_SHARD)
+    ]
+
+
+def missing(jobs: Sequence[Job], manifest: Manifest, redone: list[str]) -> Iterator[Job]:
+    """The jobs without a shard that can be trusted; damaged ones are named in ``redone``."""
+    for job in jobs:
+        try:
+            if manifest.check_shard(job.name):
+                continue
+        except ShardError as error:
+            redone.append(str(error))
+        yield job
+
+
+def make_shards(
+    run: Path, left: Sequence[Job], total: int, workers: Workers, progress: Progress
+) -> Iterator[Written]:
+    """The missing shards as they finish, in this process or in one pool or two."""
+    journals = run / "journals"
+    shutil.rmtree(journals, ignore_errors=True)
+    done = total - len(left)
+
+    def tell() -> None:
+        if workers.model and workers.rewards:
+            waiting = sum(1 for _ in journals.glob(f"*{WAITS}"))
+            progress("render", min(done + waiting, total), total)
+            progress("score", done, total)
+        else:
+            progress("candidates", done, total)
+
+    tell()
+    if not workers.model:
+        stages = [Stage("candidates", partial(Plain, Make), 0)]
+    else:
+        journals.mkdir()
+
+        def guarded(name: str, make: Any, count: int, gpus: float | None) -> Stage:
+            hands_on = make is Render
+            guard = partial(Guarded, name, make, journals, workers.seconds, hands_on)
+            return Stage(name, guard, count, gpus, None)
+
+        if workers.rewards:
+            stages = [
+                guarded("render", Render, workers.model, workers.model_gpus),
+                guarded("score", Score, workers.rewards, workers.reward_gpus),
+            ]
+        else:
+            stages = [guarded("candidates", Make, workers.model, workers.model_gpus)]
+    for _, written in run_stages(stages, left, workers.address):
+        yield written
+        done += 1
+        tell()
+    shutil.rmtree(journals, ignore_errors=True)
+
+
+def check_quarantined(manifest: Manifest, total: int) -> None:
+    """A prompt may kill its workers; when many do, it is not the prompts."""
+    lost = [q for rows in manifest.quarantined.values() for q in rows]
+    if len(lost) > max(LOST_AT_LEAST, LOST * total):
+        raise WorkError(
+            f"{len(lost)} of {total} prompts killed their workers, so it is not the prompts: {lost[-1]['reason']}"
+        )
