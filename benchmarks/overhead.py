@@ -98,13 +98,26 @@ def workers_of(mark: str) -> list[int]:
     return found
 
 
+def used(pids: Sequence[int]) -> float:
+    """Processor seconds of some processes, all their threads."""
+    total = 0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        total += int(fields[11]) + int(fields[12])
+    return total / os.sysconf("SC_CLK_TCK")
+
+
 def one_build(prompts: int, workers: int, model: str, instant: bool) -> dict[str, float]:
     """A build in this process, which is a fresh one; its times and its memory."""
+    from datagen.making import GROUPS_PER_SHARD
     from datagen.pipeline import build
 
     mark = f"DATAGEN_OVERHEAD={os.getpid()}"
     os.environ["DATAGEN_OVERHEAD"] = str(os.getpid())
-    marks: list[tuple[str, float]] = []
+    marks: list[tuple[float, float, float]] = []  # at the first shard and at the last: clock, processors
     greatest = {"driver": 0.0, "worker": 0.0}
     over = threading.Event()
 
@@ -113,24 +126,27 @@ def one_build(prompts: int, workers: int, model: str, instant: bool) -> dict[str
             greatest["driver"] = max(greatest["driver"], memory(os.getpid()))
             greatest["worker"] = max([greatest["worker"], *(memory(pid) for pid in workers_of(mark))])
 
+    def note(stage: str, done: int, total: int) -> None:
+        if stage == "candidates" and done in (0, 1, total):
+            marks.append((time.perf_counter(), used(workers_of(mark)), time.process_time()))
+
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
-        made = build(
-            Path(folder), [recipe(prompts, instant)], model, workers=workers,
-            progress=lambda stage, done, total: marks.append((stage, time.perf_counter())),
-        )  # fmt: skip
+        made = build(Path(folder), [recipe(prompts, instant)], model, workers=workers, progress=note)
         total = time.perf_counter() - began
     over.set()
     watcher.join()
-    times = [t for stage, t in marks if stage == "candidates"]
+    start, first, last = marks
     return {
         "candidates": made.candidates,
-        "shards": len(times) - 1,
+        "shards": -(-made.candidates // K // GROUPS_PER_SHARD),
         "total": total,
-        "to the first shard": times[1] - times[0],
-        "after the first shard": times[-1] - times[1],
+        "to the first shard": first[0] - start[0],
+        "after the first shard": last[0] - first[0],
+        "worker CPU": last[1] - first[1],
+        "driver CPU": last[2] - first[2],
         **{f"stage {name}": seconds for name, seconds in made.seconds.items()},
         **{f"{who} MiB": size for who, size in greatest.items()},
         "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -159,16 +175,18 @@ def bare(prompts: int) -> dict[str, float]:
     written = write_recipe(one, vocabulary, load_llm("template"), prompts, 0, index, {})[0]
     model = load_model("pocket")
     rewards = load_rewards(one.reward_names, one.rewards.options, {}, model)
-    times = [time.perf_counter()]
+    times, cpu = [time.perf_counter()], [time.process_time()]
     for start in range(0, len(written), GROUPS_PER_SHARD):
         part = written[start : start + GROUPS_PER_SHARD]
         score_candidates(generate_candidates(part, model, one), rewards, one)
         times.append(time.perf_counter())
+        cpu.append(time.process_time())
     return {
         "candidates": len(written) * K,
         "total": times[-1] - times[0],
         "first shard": times[1] - times[0],
         "after the first shard": times[-1] - times[1],
+        "worker CPU": cpu[-1] - cpu[1],
     }
 
 
@@ -188,16 +206,18 @@ def pocket(candidates: int, rounds: int) -> None:
             if what not in best or found["after the first shard"] < best[what]["after the first shard"]:
                 best[what] = found
     loop = best["bare"]
-    print(f"bare loop: {loop['candidates']:.0f} candidates in {loop['total']:.1f} s")
-    share = (
-        loop["after the first shard"] / loop["total"]
-    )  # of the loop's work that lies after its first shard
+    print(
+        f"bare loop: {loop['candidates']:.0f} candidates in {loop['total']:.1f} s; after its first shard "
+        f"{loop['after the first shard']:.1f} s, {loop['worker CPU']:.1f} s of processor"
+    )
     for name in ("one", "two"):
         made = best[name]
-        start = made["to the first shard"] - loop["first shard"]
+        wall, cpu = (made[k] / loop[k] for k in ("after the first shard", "worker CPU"))
         print(
-            f"{name} worker(s): start {start:.1f} s, then {made['after the first shard']:.1f} s; ratio to the "
-            f"bare loop {made['after the first shard'] / (loop['total'] * share):.2f}"
+            f"{name} worker(s): first shard after {made['to the first shard']:.1f} s (bare: "
+            f"{loop['first shard']:.1f}), the others {made['after the first shard']:.1f} s; ratio to the bare "
+            f"loop {wall:.2f} by the clock, {cpu:.2f} by the workers' processor seconds, "
+            f"and {made['driver CPU']:.1f} s of the driver's"
         )
     faster = best["one"]["after the first shard"] / best["two"]["after the first shard"]
     print(f"two workers against one, after the first shard: {faster:.2f}x")
