@@ -14,9 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.modalities import interval
+from datagen.card import dataset_card
 from datagen.compare import compare, transition_rate
 from datagen.console import percent, progress, table
-from datagen.dataset import dataset_card, save_dataset
+from datagen.dataset import save_dataset
 from datagen.dedupe import dedupe_images
 from datagen.loop import choose, evaluate_to, recipes_by_weakness
 from datagen.pipeline import build

@@ -428,6 +428,28 @@ def publish(
 
 
 @app.command()
+def merge(
+    datasets: Annotated[list[Path], typer.Argument(help="run directories or dataset folders")],
+    out: Annotated[Path, typer.Option(help="a run directory to make; its dataset/ holds the merge")],
+    as_json: Json = False,
+) -> None:
+    """Merge datasets into one; near-duplicates across them are dropped, weights kept.
+
+    Example: datagen merge runs/monday runs/tuesday --out runs/both
+    """
+    from datagen.console import table
+    from datagen.merge import merge as join
+
+    folders = [d / "dataset" if (d / "dataset").is_dir() else d for d in datasets]
+    found = join(folders, out / "dataset")
+    if as_json:
+        print(json.dumps(found))
+        return
+    rows = [(name, r["prompts"], r["candidates"], r["kept"]) for name, r in found.items()]
+    table(f"Merged into {out / 'dataset'}", ("recipe", "prompts", "candidates", "kept"), rows)
+
+
+@app.command()
 def recipes(
     name: Annotated[str | None, typer.Argument(help="show this one, resolved")] = None,
     new: Annotated[str | None, typer.Option(help="write a starting recipe of this name")] = None,

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from datagen.candidates import generate_candidates
-from datagen.dataset import dataset_card, save_dataset, summarise
+from datagen.card import dataset_card, summarise
 from datagen.decontaminate import OVERLAPS, Evaluation, read_prompts
-from datagen.dedupe import dedupe_images
 from datagen.errors import InputError, RecipeError, ShardError, UnknownName, WorkError
+from datagen.finish import finish
 from datagen.guard import NEAR_DUPLICATE, EvaluationIndex, PromptGuard, self_similarity
 from datagen.llm import load_llm, release_llms
 from datagen.llm.base import LLM
@@ -42,6 +42,7 @@ from datagen.shards import (
 from datagen.suites import evaluation_of
 from datagen.targets import VOCABULARIES, Vocabulary
 from datagen.traces import write_traces
+from datagen.weakness import read_weaknesses
 from datagen.weights import weigh
 from datagen.workers import run_jobs
 
@@ -132,24 +133,23 @@ def build(
     seconds["candidates"] = time.monotonic() - started
 
     started = time.monotonic()
-    samples: list[Sample] = []
-    for recipe in recipes:
-        mine = [
-            s
-            for job in jobs
-            if job.recipe == recipe.name
-            for s in read_shard(shards / job.name, manifest["shards"][job.name])
-        ]
-        samples += weigh(dedupe_images(mine, recipe.dedupe.images), recipe)
-    seconds["dedupe and weights"] = time.monotonic() - started
-    if not any(not s.dropped for s in samples):
+    finished = {
+        r.name: [(shards / j.name, manifest["shards"][j.name]) for j in jobs if j.recipe == r.name]
+        for r in recipes
+    }
+    profile = run / "weaknesses.json"
+    weaknesses = read_weaknesses(profile) if profile.exists() else []
+    samples = finish(
+        finished,
+        recipes,
+        run / "dataset",
+        lambda found: dataset_card(found, settings, recipes, weaknesses, reports),
+    )
+    seconds["dedupe, weights and dataset"] = time.monotonic() - started
+    if all(s.dropped for s in samples):
         raise WorkError(f"no candidate was kept: {_why_none(samples, reports)}")
-
-    started = time.monotonic()
-    save_dataset(samples, run / "dataset", dataset_card(samples, settings))
-    seconds["dataset"] = time.monotonic() - started
     progress("dataset", 1, 1)
-    result = BuildSummary(summarise(samples), reports, seconds, tuple(redone))
+    result = BuildSummary(summarise(samples, recipes), reports, seconds, tuple(redone))
     row = {"recipes": result.recipes, "prompts": reports, "seconds": seconds}
     write_atomic(run / "build.json", (json.dumps(row, indent=2) + "\n").encode())
     return result
