@@ -129,6 +129,16 @@ def build(
     llm: Annotated[str, typer.Option(help="who writes the prompts")] = "smollm2",
     workers: Annotated[int, typer.Option(min=0, help="Ray workers; 0 runs in this process")] = 0,
     ray_address: Annotated[str | None, typer.Option(help="join this Ray cluster")] = None,
+    model_gpus: Annotated[
+        float | None, typer.Option(min=0, help="GPUs of each worker; default 1 where there are any")
+    ] = None,
+    reward_workers: Annotated[
+        int, typer.Option(min=0, help="score in workers of their own; 0 scores where the model draws")
+    ] = 0,
+    reward_gpus: Annotated[float | None, typer.Option(min=0, help="GPUs of each of those")] = None,
+    timeout: Annotated[
+        float, typer.Option(min=1, help="seconds for 8 prompts, after which their worker is replaced")
+    ] = 7200.0,
     seed: Seed = 0,
     preview: Annotated[int, typer.Option(min=0, help="show this many prompts, write nothing")] = 0,
     against: Annotated[
@@ -164,8 +174,9 @@ def build(
             print(f"{s.prompt}\n  trace: {s.trace}\n  reward {s.reward} {weights} ({s.transition})")
         return
     with _Progress() as progress:
+        who = pipeline.Resources(workers, model_gpus, reward_workers, reward_gpus, ray_address, timeout)
         made = pipeline.build(
-            run, recipes, model, llm, workers, seed, ray_address, force, progress, against or ()
+            run, recipes, model, llm, workers, seed, ray_address, force, progress, against or (), who
         )
     if as_json:
         print(json.dumps(asdict(made), indent=2))
@@ -174,6 +185,8 @@ def build(
 
     for line in made.redone:
         print(f"made again: {line}", file=sys.stderr)
+    for prompt, why in made.quarantined.items():
+        print(f"quarantined: {prompt!r}: {why}", file=sys.stderr)
     table(
         f"{run / 'dataset'}: {made.kept} of {made.candidates} candidates kept",
         ("recipe", "prompts", "acceptance", "wordings", "pass rate", "kept", "text ESS", "image ESS"),

@@ -5,6 +5,9 @@ Prompts are cheap and written first, then fixed in ``prompts.json``; groups of p
 when all shards stand, dedupe and weights run over everything. A run directory remembers its
 settings: resuming with others says what changed and stops. Workers write shards themselves, so on a
 cluster the run directory lies on storage that every node shares.
+
+A shard that kills its workers is split into its prompts, and a prompt that does so alone is quarantined:
+named in the manifest and the report, and left out. It stays so until ``force`` begins again.
 """
 
 import hashlib
@@ -12,11 +15,10 @@ import json
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from datagen.candidates import generate_candidates
 from datagen.card import dataset_card, summarise
 from datagen.decontaminate import OVERLAPS, Evaluation, read_prompts
 from datagen.errors import InputError, RecipeError, ShardError, UnknownName, WorkError
@@ -26,25 +28,23 @@ from datagen.llm import load_llm, release_llms
 from datagen.llm.base import LLM
 from datagen.models.vocabulary import vocabulary_of
 from datagen.prompts import distinct_n, write_prompts
-from datagen.recipe import Recipe, parse_recipe
+from datagen.recipe import Recipe
 from datagen.registry import resolve
 from datagen.sample import Sample
-from datagen.scores import check_rewards, score_candidates
 from datagen.shards import (
+    check_shard,
     from_row,
     open_manifest,
-    read_shard,
     save_manifest,
     to_row,
     write_atomic,
-    write_shard,
 )
+from datagen.stages import Job, Resources, ShardMaker, stages
 from datagen.suites import evaluation_of
 from datagen.targets import VOCABULARIES, Vocabulary
-from datagen.traces import write_traces
 from datagen.weakness import read_weaknesses
 from datagen.weights import weigh
-from datagen.workers import run_jobs
+from datagen.workers import TRIES, Killed, run_stages
 
 GROUPS_PER_SHARD = 8
 SCENES_ONLY = ("scenes", "lettering", "trace", "follows")  # rewards that read 48 px scenes or their layouts
@@ -59,6 +59,7 @@ class BuildSummary:
     prompts: dict[str, dict[str, Any]]
     seconds: dict[str, float] = field(default_factory=dict)
     redone: tuple[str, ...] = ()
+    quarantined: dict[str, str] = field(default_factory=dict)  # prompt -> what it did
 
     @property
     def kept(self) -> int:
@@ -80,11 +81,12 @@ def build(
     force: bool = False,
     progress: Progress = lambda stage, done, total: None,
     against: Sequence[Path] = (),
+    resources: Resources | None = None,
 ) -> BuildSummary:
     """Build ``run/dataset`` from recipes; run it again to resume.
 
     ``against`` are files of evaluation prompts that the build must not overlap, beside the suite of the
-    model's vocabulary. Raises ``InputError`` when a name is unknown (before anything is written) or ``run`` was begun with
+    model's vocabulary. ``resources`` says more than ``workers`` and ``ray_address`` about who works where. Raises ``InputError`` when a name is unknown (before anything is written) or ``run`` was begun with
     other settings, ``WorkError`` when nothing is left.
     """
     recipes = resolved(recipes, model)
@@ -113,23 +115,8 @@ def build(
 
     started = time.monotonic()
     jobs = _jobs(recipes, prompts, model, llm, shards)
-    missing = []
-    for job in jobs:
-        entry = manifest["shards"].get(job.name)
-        if entry is not None:
-            try:
-                read_shard(shards / job.name, entry)
-                continue
-            except ShardError as error:
-                redone.append(str(error))
-        missing.append(job)
-    done = len(jobs) - len(missing)
-    progress("candidates", done, len(jobs))
-    for job, digest in run_jobs(lambda: ShardMaker(), missing, workers, ray_address):
-        manifest["shards"][job.name] = digest
-        save_manifest(run, manifest)
-        done += 1
-        progress("candidates", done, len(jobs))
+    who = resources or Resources(workers, address=ray_address)
+    jobs = _make_shards(run, manifest, jobs, who, redone, progress)
     seconds["candidates"] = time.monotonic() - started
 
     started = time.monotonic()
@@ -149,10 +136,65 @@ def build(
     if all(s.dropped for s in samples):
         raise WorkError(f"no candidate was kept: {_why_none(samples, reports)}")
     progress("dataset", 1, 1)
-    result = BuildSummary(summarise(samples, recipes), reports, seconds, tuple(redone))
-    row = {"recipes": result.recipes, "prompts": reports, "seconds": seconds}
+    quarantined = manifest.get("quarantined", {})
+    result = BuildSummary(summarise(samples, recipes), reports, seconds, tuple(redone), quarantined)
+    row = {"recipes": result.recipes, "prompts": reports, "seconds": seconds, "quarantined": quarantined}
     write_atomic(run / "build.json", (json.dumps(row, indent=2) + "\n").encode())
     return result
+
+
+def _make_shards(
+    run: Path,
+    manifest: dict[str, Any],
+    jobs: Sequence[Job],
+    who: Resources,
+    redone: list[str],
+    progress: Progress,
+) -> list[Job]:
+    """Make what is missing or torn; returns the jobs whose shards stand, in order.
+
+    The manifest is saved after every shard. Raises ``WorkError`` when every prompt is quarantined.
+    """
+    split, quarantined = manifest.get("split", []), manifest.get("quarantined", {})
+    jobs = [part for job in jobs for part in (_parts(job) if job.name in split else [job])]
+    jobs = [job for job in jobs if len(job.prompts) > 1 or job.prompts[0].prompt not in quarantined]
+    missing = []
+    for job in jobs:
+        entry = manifest["shards"].get(job.name)
+        if entry is not None:
+            try:
+                check_shard(Path(job.folder) / job.name, entry)
+                continue
+            except ShardError as error:
+                redone.append(str(error))
+        missing.append(job)
+    done = len(jobs) - len(missing)
+    progress("candidates", done, len(jobs))
+    killers: list[Job] = []
+    for job, result in run_stages(stages(who), missing, who.address, run / "marks", who.timeout):
+        if isinstance(result, Killed):
+            killers.append(job)
+            continue
+        manifest["shards"][job.name] = result
+        save_manifest(run, manifest)
+        done += 1
+        progress("candidates", done, len(jobs))
+    if not killers:
+        return jobs
+    for job in killers:
+        if len(job.prompts) == 1:
+            quarantined[job.prompts[0].prompt] = f"{TRIES} workers died or hung on it ({job.name})"
+        else:
+            split = [*split, job.name]
+    manifest |= {"split": split, "quarantined": quarantined}
+    save_manifest(run, manifest)
+    return _make_shards(run, manifest, jobs, who, redone, progress)
+
+
+def _parts(job: Job) -> list[Job]:
+    """One job for each prompt of a job."""
+    stem = job.name.removesuffix(".parquet")
+    return [replace(job, name=f"{stem}.{i}.parquet", prompts=(p,)) for i, p in enumerate(job.prompts)]
 
 
 def preview(recipes: Sequence[Recipe], model: str, llm: str, n: int, seed: int = 0) -> list[Sample]:
@@ -170,46 +212,6 @@ def preview(recipes: Sequence[Recipe], model: str, llm: str, n: int, seed: int =
             job = Job("preview", recipe.name, recipe.model_dump(mode="json"), tuple(written), model, llm, "")
             samples += weigh(maker.samples(job), recipe)
     return samples
-
-
-@dataclass(frozen=True)
-class Job:
-    """One shard to make: plain values only, so that it travels to any worker."""
-
-    name: str
-    recipe: str
-    settings: dict[str, Any]
-    prompts: tuple[Sample, ...]
-    model: str
-    llm: str
-    folder: str
-
-
-class ShardMaker:
-    """Renders and scores shards, keeping the model and the rewards loaded between jobs."""
-
-    def __init__(self) -> None:
-        self.models: dict[str, Any] = {}
-        self.rewards: dict[str, Any] = {}
-
-    def samples(self, job: Job) -> list[Sample]:
-        from datagen.models import load_model
-        from rewards import load_rewards
-
-        recipe = parse_recipe(job.settings, job.recipe)
-        if job.model not in self.models:
-            self.models[job.model] = load_model(job.model)
-        options, model = recipe.rewards.options, self.models[job.model]
-        rewards = load_rewards(recipe.reward_names, options, self.rewards, model)
-        check_rewards(rewards, recipe)
-        traces = None
-        if recipe.trace in ("llm", "template"):
-            traces = write_traces(job.prompts, recipe.trace, load_llm(job.llm))
-        made = generate_candidates(job.prompts, self.models[job.model], recipe, traces)
-        return score_candidates(made, rewards, recipe)
-
-    def __call__(self, job: Job) -> str:
-        return write_shard(Path(job.folder) / job.name, self.samples(job))
 
 
 def _check_names(recipes: Sequence[Recipe], model: str) -> None:

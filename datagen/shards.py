@@ -64,16 +64,22 @@ def write_shard(path: Path, samples: Sequence[Sample]) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def read_shard(path: Path, sha256: str) -> list[Sample]:
-    """Raises ``ShardError`` naming the file when it is missing or its bytes are not those written."""
-    import pyarrow.parquet as pq
-
+def check_shard(path: Path, sha256: str) -> bytes:
+    """The bytes; raises ``ShardError`` naming the file when it is missing or they are not those written."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise ShardError(f"{path}: missing") from error
     if hashlib.sha256(data).hexdigest() != sha256:
         raise ShardError(f"{path}: torn or changed (checksum differs)")
+    return data
+
+
+def read_shard(path: Path, sha256: str) -> list[Sample]:
+    """The samples of a shard. Raises ``ShardError`` as ``check_shard`` does."""
+    import pyarrow.parquet as pq
+
+    data = check_shard(path, sha256)
     return [from_row(row) for row in pq.read_table(io.BytesIO(data)).to_pylist()]
 
 

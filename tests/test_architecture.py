@@ -31,7 +31,7 @@ LAYERS = (
      "remedies", "completeness", "weakness_table", "second_judge", "new_recipe", "targets", "llm.base", "prompts", "suites", "recipe", "console",
      "decontaminate", "embedding", "compare", "models.base"},
     {"traces", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "dedupe", "guard", "shards", "dataset", "card", "finish", "merge"},
-    {"workers", "pipeline", "evaluate", "hub", "report", "monitor", "doctor", "loop"},
+    {"workers", "stages", "pipeline", "evaluate", "hub", "report", "monitor", "doctor", "loop"},
     {"cli"},
 )  # fmt: skip
 

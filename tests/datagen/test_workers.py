@@ -5,8 +5,8 @@ import time
 
 import pytest
 
-from datagen.errors import ModelError, UnknownName
-from datagen.workers import run_jobs
+from datagen.errors import ModelError, UnknownName, WorkError
+from datagen.workers import TRIES, Killed, Stage, run_jobs, run_stages
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -60,3 +60,38 @@ def test_a_worker_has_its_next_job_before_the_last_result_is_read(tmp_path):
         time.sleep(0.02)
     assert (tmp_path / "1").exists()
     results.close()
+
+
+def test_a_job_that_kills_every_worker_or_hangs_comes_back_and_the_others_are_done(tmp_path):
+    def make():
+        def work(job):
+            if job == 1:
+                os._exit(1)
+            if job == 2:
+                time.sleep(3600)
+            return job
+
+        return work
+
+    found = dict(run_stages([Stage(make, 2)], range(5), marks=tmp_path / "marks", timeout=2))
+    assert found == {0: 0, 1: Killed(0, TRIES), 2: Killed(0, TRIES), 3: 3, 4: 4}
+    with pytest.raises(WorkError, match="killed its worker 3 times"):
+        list(run_jobs(make, [1], 1))
+
+
+def test_stages_hand_on_what_they_made_and_pass_over_what_died(tmp_path):
+    def first():
+        return lambda job: os._exit(1) if job == 2 else [job] * 3
+
+    def second():
+        return lambda value: (len(value), sum(value))
+
+    found = dict(run_stages([Stage(first, 2), Stage(second, 1, cpus=0.25)], range(4), marks=tmp_path))
+    assert found == {0: (3, 0), 1: (3, 3), 2: Killed(0, TRIES), 3: (3, 9)}
+    assert dict(run_stages([Stage(lambda: abs, 0), Stage(lambda: str, 0)], [-1, 2])) == {-1: "1", 2: "2"}
+
+
+def test_marks_of_a_run_that_was_killed_blame_nobody(tmp_path):
+    (tmp_path / "0.0").write_bytes(b"." * TRIES)
+    assert list(run_stages([Stage(lambda: str, 1)], [7], marks=tmp_path)) == [(7, "7")]
+    assert list(tmp_path.iterdir()) == []
