@@ -4,7 +4,9 @@ On the builds that ``benchmarks.modalities`` left in ``--run``: the same candida
 ways, trained on and evaluated. *shared*: the verdict on the picture weighs trace and picture alike.
 *specific*: the trace by whether it satisfies the target, the picture by whether it does (the recipes'
 way). *follows*: the picture by whether it shows what its trace says, right or wrong. Prints the
-difference from the untrained model and, paired by seed, of each way from *shared*.
+difference from the untrained model and, paired by seed, of each way from *shared*. Over three seeds
+(``results/credit.json``) *specific* does not differ from *shared*, and *follows* is better by 1.6 ± 1.6 points
+overall. The recipes keep *specific*: its reward is also the build's pass rate, and what alarms compare.
 """
 
 import argparse
@@ -14,9 +16,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.modalities import interval
+from datagen.card import dataset_card
 from datagen.compare import compare, transition_rate
 from datagen.console import percent, progress, table
-from datagen.dataset import dataset_card, save_dataset
+from datagen.dataset import save_dataset
 from datagen.dedupe import dedupe_images
 from datagen.loop import choose, evaluate_to, recipes_by_weakness
 from datagen.manifest import read_manifest

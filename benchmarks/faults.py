@@ -19,8 +19,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from datagen.making import Resources
 from datagen.models.fake import FakeModel
-from datagen.pipeline import Workers, build
+from datagen.pipeline import build
 from datagen.recipe import Recipe, load_recipe
 
 MODEL = "benchmarks.faults:load"
@@ -163,8 +164,8 @@ def main() -> None:
     parser.add_argument("--address", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.drive:
-        pools = Workers(2, rewards=2 if args.apart else 0, address=args.address)
-        build(args.drive, [recipe(args.prompts)], MODEL, workers=pools)
+        pools = Resources(2, reward_workers=2 if args.apart else 0, address=args.address)
+        build(args.drive, [recipe(args.prompts)], MODEL, resources=pools)
         return
     with tempfile.TemporaryDirectory() as folder:
         done = drill(Path(folder), args.prompts, args.kills, args.losses, args.apart, args.seed)

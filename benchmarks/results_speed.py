@@ -2,7 +2,11 @@
 
 Writes GenEval results of 10,000 and 1,000,000 rows (every prompt with metadata and boxes of its own,
 about 900 bytes a row: the second file is nearly 1 GB), reads each in a fresh process, and prints the
-seconds after start, the processor seconds, and the greatest memory.
+seconds after start, the processor seconds, and the greatest memory. Last printed:
+
+         rows  file MB  seconds  processor s  memory MB
+       10,000        8     0.14         0.13         72
+    1,000,000      808    15.83        11.83        136
 """
 
 import argparse

@@ -130,18 +130,16 @@ def build(
     workers: Annotated[int, typer.Option(min=0, help="Ray workers; 0 runs in this process")] = 0,
     ray_address: Annotated[str | None, typer.Option(help="join this Ray cluster")] = None,
     model_gpus: Annotated[
-        float | None, typer.Option(min=0, help="GPUs a worker; default 1 where there are any")
+        float | None, typer.Option(min=0, help="GPUs of each worker; default 1 where there are any")
     ] = None,
     reward_workers: Annotated[
-        int, typer.Option(min=0, help="score in Ray workers of their own; 0 scores where it was rendered")
+        int, typer.Option(min=0, help="score in workers of their own; 0 scores where the model draws")
     ] = 0,
-    reward_gpus: Annotated[
-        float | None, typer.Option(min=0, help="GPUs a reward worker; default 1 where there are any")
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="candidates rendered at once; rounds differently")] = 64,
+    reward_gpus: Annotated[float | None, typer.Option(min=0, help="GPUs of each of those")] = None,
     timeout: Annotated[
         float, typer.Option(min=1, help="seconds a prompt may take before its worker is replaced")
-    ] = 600,
+    ] = 600.0,
+    batch: Annotated[int, typer.Option(min=1, help="candidates rendered at once; rounds differently")] = 64,
     seed: Seed = 0,
     preview: Annotated[int, typer.Option(min=0, help="show this many prompts, write nothing")] = 0,
     against: Annotated[
@@ -177,8 +175,10 @@ def build(
             print(f"{s.prompt}\n  trace: {s.trace}\n  reward {s.reward} {weights} ({s.transition})")
         return
     with _Progress() as progress:
-        pools = pipeline.Workers(workers, model_gpus, reward_workers, reward_gpus, ray_address, timeout)
-        made = pipeline.build(run, recipes, model, llm, pools, seed, force, progress, against or (), batch)
+        who = pipeline.Resources(workers, model_gpus, reward_workers, reward_gpus, ray_address, timeout)
+        made = pipeline.build(
+            run, recipes, model, llm, workers, seed, ray_address, force, progress, against or (), who, batch
+        )
     if as_json:
         print(json.dumps(asdict(made), indent=2))
         return
@@ -186,8 +186,8 @@ def build(
 
     for line in made.redone:
         print(f"made again: {line}", file=sys.stderr)
-    for lost in made.quarantined:
-        print(f"quarantined: {lost['prompt']!r} killed its workers: {lost['reason']}", file=sys.stderr)
+    for prompt, why in made.quarantined.items():
+        print(f"quarantined: {prompt!r}: {why}", file=sys.stderr)
     table(
         f"{run / 'dataset'}: {made.kept} of {made.candidates} candidates kept",
         ("recipe", "prompts", "acceptance", "wordings", "pass rate", "kept", "text ESS", "image ESS"),
@@ -439,6 +439,28 @@ def publish(
 
     for line in push(run / "dataset", repo, private, dry_run):
         print(line)
+
+
+@app.command()
+def merge(
+    datasets: Annotated[list[Path], typer.Argument(help="run directories or dataset folders")],
+    out: Annotated[Path, typer.Option(help="a run directory to make; its dataset/ holds the merge")],
+    as_json: Json = False,
+) -> None:
+    """Merge datasets into one; near-duplicates across them are dropped, weights kept.
+
+    Example: datagen merge runs/monday runs/tuesday --out runs/both
+    """
+    from datagen.console import table
+    from datagen.merge import merge as join
+
+    folders = [d / "dataset" if (d / "dataset").is_dir() else d for d in datasets]
+    found = join(folders, out / "dataset")
+    if as_json:
+        print(json.dumps(found))
+        return
+    rows = [(name, r["prompts"], r["candidates"], r["kept"]) for name, r in found.items()]
+    table(f"Merged into {out / 'dataset'}", ("recipe", "prompts", "candidates", "kept"), rows)
 
 
 @app.command()

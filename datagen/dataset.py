@@ -1,22 +1,28 @@
 """Samples to a weighted Hugging Face dataset and back.
 
-Two splits: ``train`` (kept) and ``dropped`` (with ``drop_reason``). Written as one parquet file a
-split, images embedded as an ``Image`` feature, so that both ``datasets.load_dataset(folder)`` and
-``load_weighted`` open it. Files are built apart and moved in place together.
+Two splits: ``train`` (kept) and ``dropped`` (with ``drop_reason``), in parquet files of at most about
+500 MB, images embedded as an ``Image`` feature, so that both ``datasets.load_dataset(folder)`` (streaming
+or not) and ``load_weighted`` open it. Written row group by row group, so memory does not grow with the
+dataset; built apart and moved in place together, with the checksum of every file beside them.
 """
 
+import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from datagen.errors import InputError
+from datagen.errors import InputError, ShardError, WorkError
 from datagen.sample import Sample
 
 if TYPE_CHECKING:
-    from datasets import Dataset, DatasetDict, Features
+    from datasets import Dataset, Features
 
+SHARD_BYTES = 500_000_000
+ROWS = 256  # of a row group, or fewer when they are large
+GROUP_BYTES = 64_000_000
+CHECKSUMS = "checksums.json"
 COLUMNS = (
     "id", "group_id", "recipe", "weakness", "prompt", "target", "trace", "trace_source", "image", "transition",
     "scores", "reward", "advantage", "text_weight", "image_weight", "seed", "candidate", "model", "llm",
@@ -33,138 +39,147 @@ def features() -> "Features":
     return Features({name: kinds.get(name, Value("string")) for name in COLUMNS})
 
 
-def to_dataset(samples: Sequence[Sample]) -> "DatasetDict":
-    """``train`` and ``dropped``, in the order given."""
-    from datasets import Dataset, DatasetDict
+class DatasetWriter:
+    """Writes samples into a dataset folder as they come; ``finish`` puts the folder in its place.
 
+    Raises ``ShardError`` when the disk is full; what stood in ``folder`` before then still stands.
+    """
+
+    def __init__(self, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
+        self.folder, self.shard_bytes = folder, shard_bytes
+        self.partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(self.partial, ignore_errors=True)
+        (self.partial / "data").mkdir(parents=True)
+        self.schema = features().arrow_schema
+        self.waiting: dict[str, list[dict[str, Any]]] = {"train": [], "dropped": []}
+        self.bytes = {"train": 0, "dropped": 0}
+        self.files: dict[str, list[Path]] = {"train": [], "dropped": []}
+        self.open: dict[str, Any] = {}
+
+    def add(self, samples: Iterable[Sample]) -> None:
+        for sample in samples:
+            split = "dropped" if sample.dropped else "train"
+            self.waiting[split].append(to_columns(sample))
+            self.bytes[split] += len(sample.image or b"")
+            if len(self.waiting[split]) >= ROWS or self.bytes[split] >= GROUP_BYTES:
+                self._flush(split)
+
+    def finish(self, card: str) -> None:
+        import pyarrow.parquet as pq
+
+        for split in self.waiting:
+            self._flush(split)
+            if writer := self.open.pop(split, None):
+                writer.close()
+        sums = {}
+        for split, files in self.files.items():
+            for i, path in enumerate(files):
+                name = f"{split}-{i:05d}-of-{len(files):05d}.parquet"
+                path = path.rename(path.with_name(name))
+                sums[f"data/{name}"] = {"sha256": digest(path), "rows": pq.read_metadata(path).num_rows}
+        (self.partial / "README.md").write_text(card, encoding="utf-8")
+        (self.partial / CHECKSUMS).write_text(json.dumps(sums, indent=1, sort_keys=True) + "\n")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.partial.replace(self.folder)
+
+    def _flush(self, split: str) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        rows, self.waiting[split], self.bytes[split] = self.waiting[split], [], 0
+        if not rows:
+            return
+        try:
+            if split not in self.open:
+                path = self.partial / "data" / f"{split}-{len(self.files[split]):05d}"
+                self.files[split].append(path)
+                self.open[split] = pq.ParquetWriter(path, self.schema)
+            self.open[split].write_table(pa.Table.from_pylist(rows, schema=self.schema))
+            if self.files[split][-1].stat().st_size >= self.shard_bytes - GROUP_BYTES:
+                self.open.pop(split).close()
+        except OSError as error:
+            raise ShardError(
+                f"{self.partial}: cannot be written: {error}; free space and run again"
+            ) from error
+
+
+def to_columns(sample: Sample) -> dict[str, Any]:
+    """One row of the dataset."""
     from datagen.shards import to_row
 
-    splits: dict[str, list[dict]] = {"train": [], "dropped": []}
-    for sample in samples:
-        row = to_row(sample)
-        row["drop_reason"] = row.pop("dropped")
-        row["image"] = {"bytes": sample.image, "path": None} if sample.image is not None else None
-        splits["dropped" if sample.dropped else "train"].append(row)
-    return DatasetDict(
-        {
-            name: Dataset.from_dict({c: [r[c] for r in rows] for c in COLUMNS}, features=features())
-            for name, rows in splits.items()
-        }
-    )
+    row = to_row(sample)
+    row["drop_reason"] = row.pop("dropped")
+    row["image"] = {"bytes": sample.image, "path": None} if sample.image is not None else None
+    return {c: row[c] for c in COLUMNS}
 
 
-def save_dataset(samples: Sequence[Sample], folder: Path, card: str) -> None:
-    """Write ``folder/data/{train,dropped}-*.parquet`` and the card as ``README.md``."""
-    from datasets import disable_progress_bars
+def from_columns(row: dict[str, Any]) -> Sample:
+    """The inverse of ``to_columns``, for a row whose image is not decoded."""
+    from datagen.shards import from_row
 
-    disable_progress_bars()
-    data = to_dataset(samples)
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    (partial / "data").mkdir(parents=True)
-    for split, rows in data.items():
-        if len(rows):
-            rows.to_parquet(partial / "data" / f"{split}-00000-of-00001.parquet")
-    (partial / "README.md").write_text(card, encoding="utf-8")
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.replace(folder)
+    image = row["image"]
+    plain = {k: v for k, v in row.items() if k in COLUMNS and k != "drop_reason"}
+    return from_row(plain | {"image": image and image["bytes"], "dropped": row["drop_reason"] or ""})
+
+
+def save_dataset(samples: Iterable[Sample], folder: Path, card: str) -> None:
+    """Write ``folder/data/{train,dropped}-*.parquet``, their checksums, and the card as ``README.md``."""
+    writer = DatasetWriter(folder)
+    writer.add(samples)
+    writer.finish(card)
+
+
+def digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def verify(folder: Path) -> dict[str, int]:
+    """Rows by file of a dataset folder whose every byte is as it was written.
+
+    Raises ``InputError`` when there is no dataset, ``WorkError`` naming a file that is missing, changed or
+    was not there.
+    """
+    if not (folder / "README.md").is_file() or not list(folder.glob("data/*.parquet")):
+        raise InputError(f"{folder}: no dataset here; run datagen build first")
+    try:
+        sums = json.loads((folder / CHECKSUMS).read_text())
+        known = {name: (entry["sha256"], entry["rows"]) for name, entry in sums.items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise WorkError(f"{folder / CHECKSUMS}: missing or torn, so nothing vouches for the data") from error
+    for path in sorted(folder.glob("data/*")):
+        if f"data/{path.name}" not in known:
+            raise WorkError(f"{path}: was not written by the build; remove it")
+    for name, (sha256, _) in known.items():
+        if not (folder / name).is_file() or digest(folder / name) != sha256:
+            raise WorkError(f"{folder / name}: missing, torn or changed; run datagen build again")
+    return {name: rows for name, (_, rows) in known.items()}
 
 
 def load_weighted(path: str | Path, split: str = "train") -> "Dataset":
-    """One split of a dataset folder that ``save_dataset`` wrote, images decoded on access.
+    """One split of a dataset folder, or of a dataset ``USER/NAME`` on the Hub; images decoded on access.
 
     Raises ``InputError`` naming what is missing.
     """
-    from datasets import Dataset, disable_progress_bars
+    from datasets import Dataset, disable_progress_bars, load_dataset
 
     disable_progress_bars()
     files = sorted(Path(path).glob(f"data/{split}-*.parquet"))
-    if not files:
+    remote = not Path(path).exists() and str(path).count("/") == 1
+    if not files and not remote:
         raise InputError(f"{path}: no {split} split; a dataset folder has data/{split}-*.parquet")
     try:
-        rows = Dataset.from_parquet([str(f) for f in files], cache_dir=str(Path(path) / ".cache"))
+        if remote:
+            rows = load_dataset(str(path), split=split)
+        else:
+            rows = Dataset.from_parquet([str(f) for f in files], cache_dir=str(Path(path) / ".cache"))
     except Exception as error:  # datasets raises its own builder errors, pyarrow's beneath
         cause = error.__cause__ or error
-        raise InputError(f"{files[0]}: not a readable dataset: {str(cause).splitlines()[0]}") from error
+        where = f"{path} on the Hub" if remote else files[0]
+        raise InputError(f"{where}: not a readable dataset: {str(cause).splitlines()[0]}") from error
     needed = ("prompt", "trace", "image", "text_weight", "image_weight")
     if missing := [c for c in needed if c not in rows.column_names]:
         raise InputError(
             f"{path}: column {missing[0]!r} is missing; a weighted dataset has {', '.join(needed)}"
         )
     return rows
-
-
-def summarise(samples: Sequence[Sample]) -> dict[str, dict]:
-    """By recipe: candidates, kept, dropped by reason, pass rate, mean reward, ESS, transitions."""
-    from collections import Counter
-
-    from datagen.weights import ess
-
-    out: dict[str, dict] = {}
-    for name in sorted({s.recipe for s in samples}):
-        mine = [s for s in samples if s.recipe == name]
-        scored = [s.reward for s in mine if s.reward is not None]
-        out[name] = {
-            "weakness": mine[0].weakness,
-            "prompts": len({s.group_id for s in mine}),
-            "candidates": len(mine),
-            "kept": sum(not s.dropped for s in mine),
-            "dropped": dict(Counter(s.dropped.split(" of ")[0] for s in mine if s.dropped)),
-            "pass_rate": sum(r == 1.0 for r in scored) / len(scored) if scored else None,
-            "reward_mean": sum(scored) / len(scored) if scored else None,
-            "text_ess": ess([s.text_weight for s in mine]),
-            "image_ess": ess([s.image_weight for s in mine]),
-            "transitions": dict(Counter(s.transition for s in mine)),
-        }
-    return out
-
-
-def dataset_card(samples: Sequence[Sample], settings: dict) -> str:
-    """The Hub README: what it targets, how it was made, what was dropped and why, how it is weighted."""
-    table = summarise(samples)
-    present = [
-        n
-        for n, gone in (("train", False), ("dropped", True))
-        if any(bool(s.dropped) == gone for s in samples)
-    ]
-    splits = "\n".join(f"  - split: {name}\n    path: data/{name}-*.parquet" for name in present)
-    rows = "\n".join(
-        f"| {name} | {r['weakness']} | {r['prompts']} | {r['candidates']} | {r['kept']} | "
-        f"{_percent(r['pass_rate'])} | {r['text_ess']:.0f} | {r['image_ess']:.0f} | "
-        f"{', '.join(f'{k} {n}' for k, n in r['dropped'].items()) or 'none'} |"
-        for name, r in table.items()
-    )
-    return f"""---
-tags: [datagen, text-to-image, reward-weighted, synthetic]
-configs:
-- config_name: default
-  data_files:
-{splits}
----
-
-# Weakness-targeted data for {settings.get("model", "a unified model")}
-
-Self-generated candidates (reasoning trace + image), scored, deduplicated and weighted for
-reward-weighted regression on both modalities. Made by `datagen build`.
-
-| recipe | weakness | prompts | candidates | kept | pass rate | text ESS | image ESS | dropped |
-|---|---|---|---|---|---|---|---|---|
-{rows}
-
-Columns: `text_weight` weighs the cross-entropy of the trace, `image_weight` the flow loss of the
-image; both are >= 0. `scores` lists every judge's value and reason. The split `dropped` keeps what
-was left out, with `drop_reason`.
-
-Limitations: images are generated and verified by rules, not by people; prompts cover the recipes
-above and nothing else.
-
-## Settings
-
-```json
-{json.dumps(settings, indent=2, sort_keys=True)}
-```
-"""
-
-
-def _percent(value: float | None) -> str:
-    return "unscored" if value is None else f"{100 * value:.1f}%"

@@ -1,35 +1,72 @@
-"""Publish a dataset folder to the Hugging Face Hub. Private unless told otherwise; no token is shown."""
+"""Publish a dataset folder to the Hugging Face Hub. Private unless told otherwise; no token is shown.
+
+Uploads go through ``huggingface_hub``: files that the Hub holds already are not sent again, so a broken upload
+goes on where it stopped when it is run again. Files of the repository that the folder no longer has are
+deleted in the same commit, so that an update leaves no stale shard. The token is the client's own business.
+"""
 
 from pathlib import Path
 
+from datagen.dataset import CHECKSUMS, verify
 from datagen.errors import InputError, WorkError
 
+FILES = ("README.md", CHECKSUMS, "data/*.parquet")
 
-def publish(folder: Path, repo: str, private: bool = True, dry_run: bool = False) -> list[str]:
+
+def publish(
+    folder: Path, repo: str, private: bool = True, dry_run: bool = False, endpoint: str | None = None
+) -> list[str]:
     """Upload ``folder`` to the dataset ``repo``; returns lines for a person.
 
-    Raises ``InputError`` for a bad name or folder, ``WorkError`` when the Hub refuses.
+    ``private`` counts when the repository is new. ``endpoint`` None is ``HF_ENDPOINT`` or the Hub itself. Raises
+    ``InputError`` for a bad name or folder or no token, ``WorkError`` when the data fail their checksums or the Hub refuses.
     """
-    if repo.count("/") != 1 or not all(repo.split("/")):
-        raise InputError(f"{repo!r}: a Hub dataset is named USER/NAME")
-    if not (folder / "README.md").is_file() or not list(folder.glob("data/*.parquet")):
-        raise InputError(f"{folder}: no dataset here; run datagen build first")
-    files = sorted(p for p in folder.rglob("*") if p.is_file() and ".cache" not in p.parts)
-    lines = [f"{p.relative_to(folder)}  {p.stat().st_size / 1e6:.2f} MB" for p in files]
-    where = f"{repo} ({'private' if private else 'public'} if new)"
-    if dry_run:
-        return [f"would upload to {where}:", *lines]
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalTokenNotFoundError
+    from huggingface_hub.utils import validate_repo_id
 
-    api = HfApi()
     try:
-        api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
-        api.upload_folder(
-            repo_id=repo, folder_path=folder, repo_type="dataset", ignore_patterns=[".cache/*", "**/.cache/*"]
+        validate_repo_id(repo)
+    except HFValidationError as error:
+        raise InputError(f"{repo!r}: a Hub dataset is named USER/NAME") from error
+    if repo.count("/") != 1:
+        raise InputError(f"{repo!r}: a Hub dataset is named USER/NAME")
+    rows = verify(folder)
+    lines = [
+        f"{name}  {(folder / name).stat().st_size / 1e6:.2f} MB{f', {rows[name]} rows' if name in rows else ''}"
+        for name in ["README.md", CHECKSUMS, *rows]
+    ]
+    if dry_run:
+        return [f"would upload to {repo} ({'private' if private else 'public'} if new):", *lines]
+    api = HfApi(endpoint=endpoint)
+    try:
+        new = not api.repo_exists(repo, repo_type="dataset")
+        if new:
+            api.create_repo(repo, repo_type="dataset", private=private, exist_ok=True)
+        commit = api.upload_folder(
+            repo_id=repo,
+            folder_path=folder,
+            repo_type="dataset",
+            allow_patterns=list(FILES),
+            delete_patterns=["data/*.parquet"],
+            commit_message="Upload by datagen publish",
         )
     except LocalTokenNotFoundError as error:
         raise InputError("no Hub token; run `hf auth login` or set HF_TOKEN") from error
-    except (HfHubHTTPError, OSError) as error:
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else 0
+        if status == 401:
+            raise InputError("the Hub refuses the token; run `hf auth login` or set HF_TOKEN") from error
+        if status == 403:
+            raise InputError(f"{repo}: you may not write there; publish under your own name") from error
         raise WorkError(f"the Hub did not take {repo}: {str(error).splitlines()[0]}") from error
-    return [f"uploaded to {where}:", *lines]
+    except Exception as error:  # httpx's and the disk's come as they are, a failed upload as a RuntimeError
+        lost = isinstance(error, OSError | RuntimeError)
+        if not lost and type(error).__module__.partition(".")[0] != "httpx":
+            raise
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WorkError(
+            f"the upload to {repo} broke off: {why}; run it again, it goes on where it stopped"
+        ) from error
+    state = "updated" if not new else "new, private" if private else "new, public"
+    return [f"uploaded to {repo} ({state}): {commit.commit_url}", *lines]

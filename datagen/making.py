@@ -22,19 +22,19 @@ Progress = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
-class Workers:
-    """Who renders and scores. ``model`` 0 is this process; ``rewards`` 0 scores where it was rendered.
+class Resources:
+    """Who works where. ``workers`` 0 is this process; ``reward_workers`` 0 scores where it was rendered.
 
-    GPUs are a worker's own, and may be a fraction; None is one where there are any. ``seconds`` a prompt
-    may take before its worker is taken for hung.
+    GPUs are of each worker, and may be a fraction; None is one where there are any. ``timeout``: seconds
+    that a prompt may take before its worker is taken for hung.
     """
 
-    model: int = 0
+    workers: int = 0
     model_gpus: float | None = None
-    rewards: int = 0
+    reward_workers: int = 0
     reward_gpus: float | None = None
     address: str | None = None
-    seconds: float = 600.0
+    timeout: float = 600.0
 
 
 def plan(
@@ -74,7 +74,7 @@ def missing(jobs: Sequence[Job], manifest: Manifest, redone: list[str]) -> Itera
 
 
 def make_shards(
-    run: Path, left: Sequence[Job], total: int, workers: Workers, progress: Progress
+    run: Path, left: Sequence[Job], total: int, who: Resources, progress: Progress
 ) -> Iterator[Written]:
     """The missing shards as they finish, in this process or in one pool or two."""
     journals = run / "journals"
@@ -82,7 +82,7 @@ def make_shards(
     done = total - len(left)
 
     def tell() -> None:
-        if workers.model and workers.rewards:
+        if who.workers and who.reward_workers:
             waiting = sum(1 for _ in journals.glob(f"*{WAITS}"))
             progress("render", min(done + waiting, total), total)
             progress("score", done, total)
@@ -90,24 +90,24 @@ def make_shards(
             progress("candidates", done, total)
 
     tell()
-    if not workers.model:
+    if not who.workers:
         stages = [Stage("candidates", partial(Plain, Make), 0)]
     else:
         journals.mkdir()
 
         def guarded(name: str, make: Any, count: int, gpus: float | None) -> Stage:
             hands_on = make is Render
-            guard = partial(Guarded, name, make, journals, workers.seconds, hands_on)
+            guard = partial(Guarded, name, make, journals, who.timeout, hands_on)
             return Stage(name, guard, count, gpus, None)
 
-        if workers.rewards:
+        if who.reward_workers:
             stages = [
-                guarded("render", Render, workers.model, workers.model_gpus),
-                guarded("score", Score, workers.rewards, workers.reward_gpus),
+                guarded("render", Render, who.workers, who.model_gpus),
+                guarded("score", Score, who.reward_workers, who.reward_gpus),
             ]
         else:
-            stages = [guarded("candidates", Make, workers.model, workers.model_gpus)]
-    for _, written in run_stages(stages, left, workers.address):
+            stages = [guarded("candidates", Make, who.workers, who.model_gpus)]
+    for _, written in run_stages(stages, left, who.address):
         yield written
         done += 1
         tell()

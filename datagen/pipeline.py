@@ -16,21 +16,22 @@ from pathlib import Path
 from typing import Any
 
 from datagen.candidates import BATCH
+from datagen.card import dataset_card, summarise
 from datagen.checks import evaluation_for, resolved, short_digest
-from datagen.dataset import dataset_card, save_dataset, summarise
-from datagen.dedupe import dedupe_images
 from datagen.errors import WorkError
+from datagen.finish import finish
 from datagen.guard import EvaluationIndex
 from datagen.llm import load_llm
-from datagen.making import Progress, Workers, check_quarantined, make_shards, missing, plan
+from datagen.making import Progress, Resources, check_quarantined, make_shards, missing, plan
 from datagen.manifest import open_manifest
 from datagen.models.vocabulary import vocabulary_of
 from datagen.prompting import build_prompts, write_recipe
 from datagen.recipe import Recipe
 from datagen.sample import Sample
-from datagen.shards import read_shard, write_atomic
+from datagen.shards import write_atomic
 from datagen.stages import Job, Make
 from datagen.targets import VOCABULARIES
+from datagen.weakness import read_weaknesses
 from datagen.weights import weigh
 
 
@@ -45,7 +46,7 @@ class BuildSummary:
     prompts: dict[str, dict[str, Any]]
     seconds: dict[str, float] = field(default_factory=dict)
     redone: tuple[str, ...] = ()
-    quarantined: tuple[dict[str, str], ...] = ()
+    quarantined: dict[str, str] = field(default_factory=dict)  # prompt -> where and why
 
     @property
     def kept(self) -> int:
@@ -61,21 +62,24 @@ def build(
     recipes: Sequence[Recipe],
     model: str = "pocket",
     llm: str = "template",
-    workers: int | Workers = 0,
+    workers: int = 0,
     seed: int = 0,
+    ray_address: str | None = None,
     force: bool = False,
     progress: Progress = lambda stage, done, total: None,
     against: Sequence[Path] = (),
+    resources: Resources | None = None,
     batch: int = BATCH,
 ) -> BuildSummary:
     """Build ``run/dataset`` from recipes; run it again to resume.
 
     ``against`` are files of evaluation prompts that the build must not overlap, beside the suite of the
-    model's vocabulary; ``batch`` candidates are rendered at once. Raises ``InputError`` when a name is
+    model's vocabulary; ``resources`` says more than ``workers`` and ``ray_address`` about who works where;
+    ``batch`` candidates are rendered at once. Raises ``InputError`` when a name is
     unknown (before anything is written) or ``run`` was begun with other settings, ``WorkError`` when
     nothing is left.
     """
-    workers = Workers(workers) if isinstance(workers, int) else workers
+    who = resources or Resources(workers, address=ray_address)
     recipes = resolved(recipes, model)
     vocabulary = VOCABULARIES[vocabulary_of(model)]
     evaluation = evaluation_for(vocabulary, against)
@@ -108,31 +112,34 @@ def build(
     jobs = plan(recipes, prompts, model, llm, shards, batch)
     left = list(missing(jobs, manifest, redone))
     total = sum(len(job.prompts) for job in jobs)
-    for made in make_shards(run, left, len(jobs), workers, progress):
+    for made in make_shards(run, left, len(jobs), who, progress):
         manifest.record(made.name, made.sha256, [asdict(q) for q in made.quarantined])
         check_quarantined(manifest, total)
     seconds["candidates"] = time.monotonic() - started
 
     started = time.monotonic()
-    samples: list[Sample] = []
-    for recipe in recipes:
-        mine = [
-            s
-            for job in jobs
-            if job.recipe == recipe.name
-            for s in read_shard(shards / job.name, manifest.shards[job.name])
-        ]
-        samples += weigh(dedupe_images(mine, recipe.dedupe.images), recipe)
-    seconds["dedupe and weights"] = time.monotonic() - started
-    if not any(not s.dropped for s in samples):
+    finished = {
+        r.name: [(shards / j.name, manifest.shards[j.name]) for j in jobs if j.recipe == r.name]
+        for r in recipes
+    }
+    profile = run / "weaknesses.json"
+    weaknesses = read_weaknesses(profile) if profile.exists() else []
+    samples = finish(
+        finished,
+        recipes,
+        run / "dataset",
+        lambda found: dataset_card(found, settings, recipes, weaknesses, reports),
+    )
+    seconds["dedupe, weights and dataset"] = time.monotonic() - started
+    if all(s.dropped for s in samples):
         raise WorkError(f"no candidate was kept: {_why_none(samples, reports)}")
-
-    started = time.monotonic()
-    save_dataset(samples, run / "dataset", dataset_card(samples, settings))
-    seconds["dataset"] = time.monotonic() - started
     progress("dataset", 1, 1)
-    quarantined = tuple(q for job in jobs for q in manifest.quarantined.get(job.name, ()))
-    result = BuildSummary(summarise(samples), reports, seconds, tuple(redone), quarantined)
+    quarantined = {
+        q["prompt"]: f"{q['stage']}: {q['reason']}"
+        for job in jobs
+        for q in manifest.quarantined.get(job.name, ())
+    }
+    result = BuildSummary(summarise(samples, recipes), reports, seconds, tuple(redone), quarantined)
     row = {
         "recipes": result.recipes, "prompts": reports, "seconds": seconds, "quarantined": quarantined,
     }  # fmt: skip

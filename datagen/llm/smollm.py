@@ -167,6 +167,17 @@ def _tail(text: str) -> str:
     return (" " + " ".join(words[:6]) if words else "") + "."
 
 
+def export(folder: Path) -> None:
+    """Save the embedded model as a transformers folder in bfloat16, for vLLM and other engines."""
+    import torch
+
+    llm = SmolLM()
+    del llm.model.hf_quantizer, llm.model.config.quantization_config  # its weights are no longer GGUF's
+    llm.model.to(torch.bfloat16).save_pretrained(folder)
+    llm.tokenizer.padding_side = "right"
+    llm.tokenizer.save_pretrained(folder)
+
+
 def load(model: str) -> SmolLM:
     """There is one; naming another is an ``InputError``."""
     if model:

@@ -2,15 +2,17 @@
 
 import dataclasses
 import hashlib
+import io
 import json
 import math
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from datagen import pipeline, prompting
-from datagen.candidates import generate_candidates
-from datagen.dataset import load_weighted, to_dataset
+from datagen.candidates import generate_candidates, png
+from datagen.dataset import load_weighted, save_dataset
 from datagen.dedupe import dedupe_images, near_duplicates
 from datagen.errors import InputError, RecipeError, RewardError, ShardError, UnknownName, WorkError
 from datagen.models.fake import FakeModel
@@ -145,7 +147,10 @@ def test_the_best_of_a_cluster_of_pictures_stays(small):
 
 def test_pictures_of_different_targets_are_not_compared(small):
     made = generate_candidates(PROMPTS[:1], FakeModel(), small(k=1))[0]
-    other = dataclasses.replace(made, id="o", target=Target("counting", (Clause("circle", 3),)))
+    image = Image.open(io.BytesIO(made.image))
+    image.putpixel((5, 5), (255, 0, 0))  # near, and no copy
+    target = Target("counting", (Clause("circle", 3),))
+    other = dataclasses.replace(made, id="o", target=target, image=png(image))
     assert [s.dropped for s in dedupe_images([made, other], 0.9)] == ["", ""]
 
 
@@ -205,11 +210,11 @@ def test_load_dataset_opens_the_folder(tmp_path, small):
     assert rows["train"][0]["image"].size == (48, 48)
 
 
-def test_dropped_candidates_keep_their_row_and_reason(small):
+def test_dropped_candidates_keep_their_row_and_reason(tmp_path):
     sample = dataclasses.replace(PROMPTS[0], dropped="unscored")
-    data = to_dataset([sample, PROMPTS[1]])
-    assert data["dropped"]["drop_reason"] == ["unscored"]
-    assert len(data["train"]) == 1
+    save_dataset([sample, PROMPTS[1]], tmp_path / "d", "card")
+    assert load_weighted(tmp_path / "d", "dropped")["drop_reason"] == ["unscored"]
+    assert len(load_weighted(tmp_path / "d")) == 1
 
 
 def test_an_interrupted_build_resumes_to_the_same_bytes(tmp_path, small, monkeypatch):

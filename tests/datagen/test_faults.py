@@ -4,9 +4,9 @@ import pytest
 
 from benchmarks.faults import digests, drill
 from datagen.errors import ShardError, WorkError
-from datagen.making import check_quarantined
+from datagen.making import Resources, check_quarantined
 from datagen.manifest import Manifest
-from datagen.pipeline import Workers, build
+from datagen.pipeline import build
 from datagen.stages import Score
 
 
@@ -22,8 +22,12 @@ def ray():
 def test_any_number_of_workers_makes_the_same_bytes(ray, tmp_path, small):
     recipes = [small(prompts=20, k=2)]
     told = []
-    for name, workers in (("none", 0), ("two", 2), ("apart", Workers(1, rewards=1))):
-        build(tmp_path / name, recipes, "pocket", workers=workers, progress=lambda *x: told.append(x))
+    for name, workers in (
+        ("none", Resources()),
+        ("two", Resources(2)),
+        ("apart", Resources(1, reward_workers=1)),
+    ):
+        build(tmp_path / name, recipes, "pocket", resources=workers, progress=lambda *x: told.append(x))
     assert digests(tmp_path / "two") == digests(tmp_path / "none")
     assert digests(tmp_path / "apart") == digests(tmp_path / "none")
     assert {("candidates", 3, 3), ("render", 3, 3), ("score", 3, 3)} <= set(told)

@@ -1,0 +1,73 @@
+"""Merge datasets into one, with near-duplicates dropped across them. Streams like ``finish``.
+
+Weights are kept as they are: they are normalised within one prompt's candidates, and those stay together,
+so a merge changes none; what it drops weighs 0. Two builds may have the same prompt of the same recipe,
+whose groups have the same id but were drawn by another model or seed: the later one gets an id of its own.
+The same candidates twice are dropped as copies. Left out: merging runs that are not finished.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from datagen.card import dataset_card, summarise
+from datagen.dataset import COLUMNS, DatasetWriter, from_columns, verify
+from datagen.dedupe import dedupe_images, image_vector
+from datagen.errors import InputError
+from datagen.sample import Sample, content_id
+
+THRESHOLD = 0.995  # the recipes' own, for pictures
+
+
+def merge(folders: Sequence[Path], out: Path, threshold: float = THRESHOLD) -> dict[str, dict]:
+    """Write ``out`` from the dataset folders; returns ``summarise`` of it.
+
+    Raises ``InputError`` for fewer than two, for ``out`` that exists or columns that differ, ``WorkError`` for a
+    folder that fails its checksums.
+    """
+    if len(folders) < 2:
+        raise InputError("merge needs two datasets or more")
+    if out.exists():
+        raise InputError(f"{out} exists; choose another --out")
+    for folder in folders:
+        verify(folder)
+    light, vectors = [], []
+    for sample in _renamed(folders):
+        vectors.append(
+            None if sample.image is None or sample.dropped else image_vector(sample.image).astype("float16")
+        )
+        light.append(replace(sample, image=None if sample.image is None else b""))
+    done = [
+        replace(s, text_weight=0.0, image_weight=0.0) if s.dropped else s
+        for s in dedupe_images(light, threshold, vectors)
+    ]
+    writer = DatasetWriter(out)
+    marked = iter(done)
+    writer.add(replace(next(marked), image=full.image) for full in _renamed(folders))
+    sources = {f"source {i + 1}": folder.name for i, folder in enumerate(folders)}
+    models = sorted({s.model for s in done})
+    writer.finish(dataset_card(done, {"model": ", ".join(models), "merged": sources, "threshold": threshold}))
+    return summarise(done)
+
+
+def _renamed(folders: Sequence[Path]) -> Iterator[Sample]:
+    """Every sample; a group id that an earlier folder has used for other candidates is made new."""
+    owners: dict[str, int] = {}
+    for number, folder in enumerate(folders):
+        for sample in _read(folder):
+            if owners.setdefault(sample.group_id, number) != number:
+                group = content_id(sample.group_id, sample.model, number)
+                sample = replace(sample, group_id=group, id=content_id(group, sample.candidate))
+            yield sample
+
+
+def _read(folder: Path) -> Iterator[Sample]:
+    import pyarrow.parquet as pq
+
+    for path in sorted(folder.glob("data/train-*.parquet")) + sorted(folder.glob("data/dropped-*.parquet")):
+        file = pq.ParquetFile(path)
+        if missing := [c for c in COLUMNS if c not in file.schema_arrow.names]:
+            raise InputError(f"{path}: column {missing[0]!r} is missing; a dataset has {', '.join(COLUMNS)}")
+        for batch in file.iter_batches(batch_size=64):
+            for row in batch.to_pylist():
+                yield from_columns(row)
