@@ -93,7 +93,7 @@ def make_shards(
     if not who.workers:
         stages = [Stage("candidates", partial(Plain, Make), 0)]
     else:
-        journals.mkdir()
+        journals.mkdir(exist_ok=True)  # a worker of a driver that was just killed may still write
 
         def guarded(name: str, make: Any, count: int, gpus: float | None) -> Stage:
             hands_on = make is Render
