@@ -117,7 +117,7 @@ def one_build(prompts: int, workers: int, model: str, instant: bool) -> dict[str
 
     mark = f"DATAGEN_OVERHEAD={os.getpid()}"
     os.environ["DATAGEN_OVERHEAD"] = str(os.getpid())
-    marks: list[tuple[float, float, float]] = []  # at the first shard and at the last: clock, processors
+    marks: list[tuple[float, ...]] = []  # at no shard, the first and the last: clock, processors, memory
     greatest = {"driver": 0.0, "worker": 0.0}
     over = threading.Event()
 
@@ -128,7 +128,8 @@ def one_build(prompts: int, workers: int, model: str, instant: bool) -> dict[str
 
     def note(stage: str, done: int, total: int) -> None:
         if stage == "candidates" and done in (0, 1, total):
-            marks.append((time.perf_counter(), used(workers_of(mark)), time.process_time()))
+            cpu = used(workers_of(mark)), time.process_time()
+            marks.append((time.perf_counter(), *cpu, memory(os.getpid())))
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -147,6 +148,8 @@ def one_build(prompts: int, workers: int, model: str, instant: bool) -> dict[str
         "after the first shard": last[0] - first[0],
         "worker CPU": last[1] - first[1],
         "driver CPU": last[2] - first[2],
+        "driver MiB first shard": first[3],
+        "driver MiB last shard": last[3],
         **{f"stage {name}": seconds for name, seconds in made.seconds.items()},
         **{f"{who} MiB": size for who, size in greatest.items()},
         "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -231,8 +234,9 @@ def instant(sizes: Sequence[int]) -> None:
         stages = ", ".join(f"{k[6:]} {v:.1f} s" for k, v in made.items() if k.startswith("stage "))
         print(
             f"{made['candidates']:.0f} candidates: {made['candidates'] / made['total']:.0f}/s in all, "
-            f"{rate:.0f}/s through the workers ({stages}); MiB: driver {made['driver MiB']:.0f} "
-            f"(peak {made['peak MiB']:.0f}), worker {made['worker MiB']:.0f}"
+            f"{rate:.0f}/s through the workers ({stages}); MiB: driver "
+            f"{made['driver MiB first shard']:.0f} at its first shard, {made['driver MiB last shard']:.0f} at "
+            f"its last, {made['driver MiB']:.0f} at most; worker {made['worker MiB']:.0f}"
         )
 
 
