@@ -61,6 +61,7 @@ class Journal:
         """
         self._write({"began": key, "node": self.node})
         with self._fault_file() as file:
+            faulthandler.disable()  # enabling twice would not take the signals back from who took them since
             faulthandler.enable(file)
             if seconds:
                 faulthandler.dump_traceback_later(seconds, exit=True, file=file)
