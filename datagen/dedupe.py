@@ -130,18 +130,13 @@ class Index:
     def add(self, vectors: np.ndarray) -> None:
         self.faiss.add(np.ascontiguousarray(vectors))
 
-    def within(self, vectors: np.ndarray, threshold: float) -> list[list[tuple[int, float]]]:
-        """For each row the stored (number, similarity) at or above ``threshold``, nearest first."""
+    def count(self, vectors: np.ndarray, threshold: float) -> list[int]:
+        """For each row how many of the stored are at or above ``threshold``: a crowd is never listed."""
         if not self.faiss.ntotal:
-            return [[] for _ in vectors]
-        limits, similarities, numbers = self.faiss.range_search(np.ascontiguousarray(vectors), threshold)
-        return [
-            sorted(
-                zip(numbers[a:b].tolist(), similarities[a:b].tolist(), strict=True),
-                key=lambda x: (-x[1], x[0]),
-            )
-            for a, b in zip(limits[:-1].tolist(), limits[1:].tolist(), strict=True)
-        ]
+            return [0] * len(vectors)
+        return np.diff(
+            self.faiss.range_search(np.ascontiguousarray(vectors), threshold)[0].astype(int)
+        ).tolist()
 
     def nearest(self, vectors: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """``(similarities, numbers)``, each [n, k]."""

@@ -53,37 +53,35 @@ class PromptGuard:
         self.said = said if said is not None else {}
         self.kept: list[Sample] = []
         self.dropped: list[Dropped] = []
-        self.wording, self.regions = Index(DIMENSION), Index(DIMENSION)
+        self.regions = Index(DIMENSION)
+        self.wordings: dict[
+            str, list[tuple[int, np.ndarray]]
+        ] = {}  # by target: a near-duplicate asks the same
 
     def full(self, phrases: Sequence[str]) -> list[bool]:
         if self.most is None or not phrases:
             return [False] * len(phrases)
         vectors = np.stack([words_vector(p) for p in phrases])
-        return [len(found) >= self.most for found in self.regions.within(vectors, self.settings.region)]
+        return [found >= self.most for found in self.regions.count(vectors, self.settings.region)]
 
     def refuse(self, samples: Sequence[Sample], phrases: Sequence[str]) -> list[str]:
         wording = np.stack([prompt_vector(s.prompt) for s in samples])
         asked = np.stack([words_vector(p) for p in phrases])
-        near_words = self.wording.within(wording, self.settings.prompts)
-        near_regions = [len(x) for x in self.regions.within(asked, self.settings.region)]
+        near_regions = self.regions.count(asked, self.settings.region)
         near_evaluation = self.evaluation.nearest([s.prompt for s in samples])
         causes: list[str] = []
         fresh: list[int] = []  # of this batch, kept so far
-        start = len(self.kept)
         for i, sample in enumerate(samples):
             reason, like = self.evaluation.evaluation.overlap(sample)
             similarity: float | None = None
             if not reason and near_evaluation[i][1] >= self.settings.evaluation:
                 reason, (like, similarity) = NEAR, near_evaluation[i]
             if not reason:
-                near = list(near_words[i]) + [
-                    (start + k, float(wording[i] @ wording[j]))
-                    for k, j in enumerate(fresh)
-                    if wording[i] @ wording[j] >= self.settings.prompts
-                ]
-                twin = next(((n, s) for n, s in near if self.kept[n].target.key == sample.target.key), None)
+                same = self.wordings.setdefault(sample.target.key, [])
+                like_it = [(float(v @ wording[i]), n) for n, v in same]
+                twin = max((x for x in like_it if x[0] >= self.settings.prompts), default=None)
                 if twin:
-                    reason, like, similarity = NEAR_DUPLICATE, self.kept[twin[0]].prompt, twin[1]
+                    reason, like, similarity = NEAR_DUPLICATE, self.kept[twin[1]].prompt, twin[0]
                 elif (other := self.said.get(normalise(sample.prompt))) is not None:
                     reason, like = f"{NEAR_DUPLICATE} in recipe {other}", sample.prompt
             if not reason and self.most is not None:
@@ -95,10 +93,10 @@ class PromptGuard:
                 self.dropped.append(Dropped(sample.prompt, reason, like, similarity))
             else:
                 fresh.append(i)
+                same.append((len(self.kept), wording[i]))
                 self.kept.append(sample)
                 self.said[normalise(sample.prompt)] = sample.recipe
         if fresh:
-            self.wording.add(wording[fresh])
             self.regions.add(asked[fresh])
         return causes
 
@@ -112,7 +110,9 @@ class PromptGuard:
         some = [one for ones in taken.values() for one in ones]
         if not some or not self.kept:
             return some
-        _, numbers = self.wording.nearest(np.stack([prompt_vector(d.prompt) for d in some]))
+        index = Index(DIMENSION)
+        index.add(np.stack([prompt_vector(s.prompt) for s in self.kept]))
+        _, numbers = index.nearest(np.stack([prompt_vector(d.prompt) for d in some]))
         return [replace(d, survivor=self.kept[n].prompt) for d, n in zip(some, numbers[:, 0], strict=True)]
 
 

@@ -109,12 +109,11 @@ def test_an_evaluation_prompt_in_nearly_its_words_is_refused():
     assert 0.85 < dropped[1].similarity < 1
 
 
-def test_an_index_finds_what_is_within_a_threshold_nearest_first():
+def test_an_index_counts_what_is_within_a_threshold():
     index = Index(3)
-    assert index.within(np.eye(3, dtype=np.float32), 0.5) == [[], [], []]
+    assert index.count(np.eye(3, dtype=np.float32), 0.5) == [0, 0, 0]
     index.add(np.array([[1, 0, 0], [0.6, 0.8, 0]], dtype=np.float32))
-    (found,) = index.within(np.array([[0.8, 0.6, 0]], dtype=np.float32), 0.7)
-    assert [n for n, _ in found] == [1, 0]
+    assert index.count(np.array([[0.8, 0.6, 0], [1, 0, 0]], dtype=np.float32), 0.7) == [2, 1]
 
 
 def test_vectors_are_of_unit_length_and_rare_words_weigh_more():
