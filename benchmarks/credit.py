@@ -16,6 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks.modalities import interval
+from datagen.account import Account
 from datagen.card import dataset_card
 from datagen.compare import compare, transition_rate
 from datagen.console import percent, progress, table
@@ -66,7 +67,9 @@ def one_seed(args: argparse.Namespace, seed: int, before: list) -> dict[str, dic
             weighted = [
                 s for r in recipes for s in weigh(samples[r.name], r.model_copy(update={"rewards": rewards}))
             ]
-            save_dataset(weighted, folder / "dataset", dataset_card(weighted, {"model": args.model}))
+            save_dataset(
+                weighted, folder / "dataset", dataset_card(Account.of(weighted), {"model": args.model})
+            )
             train(TrainConfig(folder / "dataset", folder, args.model, seed=seed), update)
         size = (args.per_category, args.images, args.cfg, 0)
         after = evaluate_to(folder / "eval.jsonl", str(folder), "scenes", *size, update)

@@ -4,6 +4,15 @@
 near-copies. Ours (an inverted file, each pair compared exactly) against brute force on the same vectors, which is
 timed on ``--queries`` of them and scaled up, and against SemDeDup's way (k-means cells, pairs within a cell; Abbas et
 al. 2023). Prints seconds, peak memory, and the share of the planted pairs found.
+
+Last printed, one core, 1,000,000 x 384, 100,000 planted near-copies, threshold 0.95:
+
+    ours             633 s, recall 1.0000, dropped below the threshold 0, peak memory 3.4 GiB of which vectors 1.4
+    brute force     8367 s (from 4,000 queries), recall 1
+    k-means cells     26 s, recall 0.9973
+
+So the inverted file misses nothing here and is 13 times faster than brute force; k-means cells are 24 times faster
+still and miss one pair in 370, as each vector lies in one cell. A build searches target by target, far below a million.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""What a build or a merge says of itself: counts by recipe, and the dataset card for the Hub.
+"""What a build or a merge says of itself: the dataset card for the Hub.
 
 Croissant metadata is left to the Hub, which makes it for every dataset of parquet files.
 """
@@ -6,18 +6,14 @@ Croissant metadata is left to the Hub, which makes it for every dataset of parqu
 import json
 import shlex
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from datagen.recipe import Recipe
-from datagen.sample import Sample
+from datagen.account import BINS, Account
 from datagen.weakness import Weakness
-from datagen.weights import ess
 
 VERSIONS = ("datagen", "torch", "transformers", "datasets", "diffusers", "ray", "faiss-cpu", "vllm")
-BINS = 10
 PLACES = ("--run", "--workers", "--ray-address")
 # Of the weights, as their makers state them; what is not here says so on the card.
 LICENCES = {
@@ -30,53 +26,18 @@ LICENCES = {
 }
 
 
-def summarise(samples: Sequence[Sample], recipes: Sequence[Recipe] = ()) -> dict[str, dict[str, Any]]:
-    """By recipe: candidates, kept, dropped by reason, pass rate, mean reward, ESS, transitions.
-
-    A candidate passes that reached the recipe's floor, or, where rewards are compared within a group, its
-    gates. Without the recipe only a reward of 1 passes.
-    """
-    known = {r.name: r for r in recipes}
-    out: dict[str, dict[str, Any]] = {}
-    for name in sorted({s.recipe for s in samples}):
-        mine = [s for s in samples if s.recipe == name]
-        scored = [s.reward for s in mine if s.reward is not None]
-        recipe = known.get(name)
-        relative = recipe is not None and recipe.rewards.scale.get("image", "raw") != "raw"
-        floor = recipe.weights.floor if recipe else 1.0
-        passed = sum(r > 0 if relative else r >= floor for r in scored)
-        out[name] = {
-            "weakness": mine[0].weakness,
-            "prompts": len({s.group_id for s in mine}),
-            "candidates": len(mine),
-            "kept": sum(not s.dropped for s in mine),
-            "dropped": dict(Counter(s.dropped.split(" of ")[0] for s in mine if s.dropped)),
-            "pass_rate": passed / len(scored) if scored else None,
-            "reward_mean": sum(scored) / len(scored) if scored else None,
-            "text_ess": ess([s.text_weight for s in mine]),
-            "image_ess": ess([s.image_weight for s in mine]),
-            "transitions": dict(Counter(s.transition for s in mine)),
-        }
-    return out
-
-
 def dataset_card(
-    samples: Sequence[Sample],
+    account: Account,
     settings: Mapping[str, Any],
-    recipes: Sequence[Recipe] = (),
     weaknesses: Sequence[Weakness] = (),
     prompts: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> str:
     """The Hub README: what it targets, how it was made, what was dropped and why, how it is weighted.
 
-    ``prompts`` are the reports of the prompt stage by recipe. Samples may come without their images.
+    ``prompts`` are the reports of the prompt stage by recipe.
     """
-    table = summarise(samples, recipes)
-    present = [
-        n
-        for n, gone in (("train", False), ("dropped", True))
-        if any(bool(s.dropped) == gone for s in samples)
-    ]
+    table = account.table()
+    present = [n for n, some in (("train", account.kept), ("dropped", account.dropped)) if some]
     splits = "\n".join(f"  - split: {name}\n    path: data/{name}-*.parquet" for name in present)
     rows = "\n".join(
         f"| {name} | {r['weakness']} | {r['prompts']} | {r['candidates']} | {r['kept']} | "
@@ -84,7 +45,6 @@ def dataset_card(
         f"{', '.join(f'{k} {n}' for k, n in r['dropped'].items()) or 'none'} |"
         for name, r in table.items()
     )
-    sources = Counter(s.trace_source for s in samples)
     return f"""---
 tags: [datagen, text-to-image, reward-weighted, synthetic]
 size_categories: [{_size(sum(r["kept"] for r in table.values()))}]
@@ -106,7 +66,7 @@ trains on it, `datasets.load_dataset` opens it.
 |---|---|---|---|---|---|---|---|---|
 {rows}
 
-Traces: {", ".join(f"{n} {source}" for source, n in sorted(sources.items()))}. Columns: `text_weight` weighs
+Traces: {", ".join(f"{n} {source}" for source, n in sorted(account.sources.items()))}. Columns: `text_weight` weighs
 the cross-entropy of the trace, `image_weight` the flow loss of the image; both are >= 0, normalised to
 mean 1 within a prompt's candidates. `scores` lists every judge's value and reason. The split `dropped`
 keeps what was left out, with `drop_reason`. `checksums.json` holds the sha256 of every file.
@@ -114,12 +74,12 @@ keeps what was left out, with `drop_reason`. `checksums.json` holds the sha256 o
 ## Rewards
 
 ```
-{_histograms(samples)}
+{_histograms(account)}
 ```
 
 ## Made with
 
-{_models(samples)}
+{_models(account)}
 - command: `{_command()}`
 - seed: {settings.get("seed", "unknown")}
 - versions: {", ".join(f"{name} {found}" for name in VERSIONS if (found := _version(name)))}
@@ -179,27 +139,21 @@ def _stages(table: Mapping[str, Mapping[str, Any]], prompts: Mapping[str, Mappin
 """
 
 
-def _histograms(samples: Sequence[Sample]) -> str:
+def _histograms(account: Account) -> str:
     """The image reward of each recipe in ten bins, as bars."""
     out = []
-    for name in sorted({s.recipe for s in samples}):
-        rewards = [s.reward for s in samples if s.recipe == name]
-        scored = [r for r in rewards if r is not None]
-        out.append(f"{name}: {len(scored)} scored, {len(rewards) - len(scored)} unscored")
-        counts = Counter(min(max(int(r * BINS), 0), BINS - 1) for r in scored)
-        most = max(counts.values(), default=1)
+    for name, line in sorted(account.lines.items()):
+        out.append(f"{name}: {line.scored} scored, {line.candidates - line.scored} unscored")
+        most = max(line.bins.values(), default=1)
         for b in range(BINS):
-            bar = "█" * -(-40 * counts[b] // most)
-            out.append(f"  {b / BINS:.1f} to {(b + 1) / BINS:.1f} {counts[b]:>8} {bar}".rstrip())
+            bar = "█" * -(-40 * line.bins[b] // most)
+            out.append(f"  {b / BINS:.1f} to {(b + 1) / BINS:.1f} {line.bins[b]:>8} {bar}".rstrip())
     return "\n".join(out)
 
 
-def _models(samples: Sequence[Sample]) -> str:
+def _models(account: Account) -> str:
     lines = []
-    for role, names in (
-        ("candidates", {s.model for s in samples if s.model}),
-        ("prompts", {s.llm for s in samples if s.llm}),
-    ):
+    for role, names in (("candidates", account.models), ("prompts", account.llms)):
         for name in sorted(names):
             known = LICENCES.get(name.partition(":")[0].partition("?")[0], "licence not known to datagen")
             lines.append(f"- {role}: `{name}` ({known})")

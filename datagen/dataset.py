@@ -82,6 +82,12 @@ class DatasetWriter:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.partial.replace(self.folder)
 
+    def discard(self) -> None:
+        """Leave no trace of what was added."""
+        for writer in self.open.values():
+            writer.close()
+        shutil.rmtree(self.partial, ignore_errors=True)
+
     def _flush(self, split: str) -> None:
         import pyarrow as pa
         import pyarrow.parquet as pq

@@ -12,20 +12,24 @@ Across targets only pictures whose vectors are the same bit for bit are copies. 
 ``Index`` (``guard``). ``benchmarks.dedupe`` has time, memory and recall.
 """
 
+import hashlib
 import io
+import tempfile
+from array import array
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 
+from datagen.errors import ShardError
 from datagen.sample import Sample
 
 SIDE = 16
 EXACT = 50_000  # vectors searched by brute force: minutes of one core
 PROBES = 32  # inverted lists looked at for each vector
 CHUNK = 8192  # vectors searched at once, to bound the memory of what is found
-Vector = np.ndarray  # [d], unit length
 
 
 def image_vector(image: bytes) -> np.ndarray:
@@ -84,39 +88,74 @@ def _index(vectors: np.ndarray, exact: int) -> Any:
     return index
 
 
-def dedupe_images(
-    samples: Sequence[Sample], threshold: float, vectors: Sequence[Vector | None] | None = None
-) -> list[Sample]:
-    """Mark near-duplicate pictures of one target as dropped; the highest reward stays. Keeps order.
+class Pictures:
+    """What deciding about near-duplicate pictures needs of each candidate: its vector in a scratch file in
+    ``folder``, which is gone with the context, and 0.1 kB in memory.
 
-    ``vectors`` are the pictures' own, where these are not at hand.
+    Pictures are compared within one target, and across targets where their vectors are the same bit for
+    bit; the highest reward stays. Raises ``ShardError`` when the disk is full.
     """
-    if vectors is None:
-        vectors = [None if s.image is None else image_vector(s.image) for s in samples]
-    keys: dict[str, list[int]] = {}
-    for i, sample in enumerate(samples):
-        if sample.image is not None and not sample.dropped:
-            keys.setdefault(sample.target.key, []).append(i)
-    done = list(samples)
-    for members in keys.values():
-        best = sorted(range(len(members)), key=lambda j: _first(samples[members[j]]))
-        stacked = np.stack([vectors[i] for i in members])  # type: ignore[misc]
-        for gone, keeper in near_duplicates(stacked, best, threshold).items():
-            reason = f"near_duplicate of {samples[members[keeper]].id}"
-            done[members[gone]] = replace(samples[members[gone]], dropped=reason)
-    copies: dict[bytes, int] = {}
-    left = [i for members in keys.values() for i in members if not done[i].dropped]
-    for i in sorted(left, key=lambda i: _first(samples[i])):
-        vector = vectors[i]
-        keeper = copies.setdefault(vector.tobytes(), i) if vector is not None and vector.any() else i
-        if keeper != i:
-            done[i] = replace(samples[i], dropped=f"near_duplicate of {samples[keeper].id}")
-    return done
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file: IO[bytes] = tempfile.TemporaryFile(dir=folder, prefix=".vectors-")  # noqa: SIM115  # __exit__ closes it
+        self.numbers: dict[str, int] = {}  # of targets
+        self.targets, self.rewards, self.ids = array("q"), array("d"), list[str]()
+
+    def __enter__(self) -> "Pictures":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def add(self, sample: Sample) -> None:
+        compared = sample.image is not None and not sample.dropped
+        vector = image_vector(sample.image) if compared and sample.image else np.zeros(SIDE * SIDE * 3)
+        try:
+            self.file.write(vector.astype(np.float16).tobytes())
+        except OSError as error:
+            raise ShardError(
+                f"{self.folder}: cannot be written: {error.strerror}; free space and run again"
+            ) from error
+        number = self.numbers.setdefault(sample.target.key, len(self.numbers))
+        self.targets.append(number if compared else -1)
+        self.rewards.append(sample.reward or 0.0)
+        self.ids.append(sample.id)
+
+    def dropped(self, threshold: float) -> dict[int, str]:
+        """The reason for each candidate that is a near-duplicate, by the order in which it was added."""
+        if not self.ids:
+            return {}
+        self.file.flush()
+        vectors = np.memmap(self.file, np.float16, "r", shape=(len(self.ids), SIDE * SIDE * 3))
+        targets = np.asarray(self.targets)
+        best = np.lexsort((np.asarray(self.ids), -np.asarray(self.rewards)))  # who is kept before whom
+        best = best[targets[best] >= 0]
+        keepers: dict[int, int] = {}
+        for members in _split(best, targets[best]):
+            found = near_duplicates(vectors[members], range(len(members)), threshold)
+            keepers |= {int(members[gone]): int(members[keeper]) for gone, keeper in found.items()}
+        first: dict[bytes, int] = {}
+        for i in (int(i) for i in best if int(i) not in keepers):
+            data = vectors[i].tobytes()
+            if any(data) and (keeper := first.setdefault(hashlib.sha256(data).digest()[:16], i)) != i:
+                keepers[i] = keeper
+        return {gone: f"near_duplicate of {self.ids[keeper]}" for gone, keeper in keepers.items()}
 
 
-def _first(sample: Sample) -> tuple[float, str]:
-    """The order in which samples are kept."""
-    return -(sample.reward or 0.0), sample.id
+def _split(rows: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+    """``rows`` by label; their order is kept."""
+    order = np.argsort(labels, kind="stable")
+    return np.split(rows[order], np.flatnonzero(np.diff(labels[order])) + 1) if len(rows) else []
+
+
+def dedupe_images(samples: Sequence[Sample], threshold: float) -> list[Sample]:
+    """Mark near-duplicate pictures as dropped, as ``Pictures`` finds them. Keeps order."""
+    with Pictures(Path(tempfile.gettempdir())) as pictures:
+        for sample in samples:
+            pictures.add(sample)
+        dropped = pictures.dropped(threshold)
+    return [replace(s, dropped=dropped.get(i, s.dropped)) for i, s in enumerate(samples)]
 
 
 class Index:

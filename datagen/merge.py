@@ -10,9 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from datagen.card import dataset_card, summarise
+from datagen.account import Account
+from datagen.card import dataset_card
 from datagen.dataset import COLUMNS, DatasetWriter, from_columns, verify
-from datagen.dedupe import dedupe_images, image_vector
+from datagen.dedupe import Pictures
 from datagen.errors import InputError
 from datagen.sample import Sample, content_id
 
@@ -20,7 +21,7 @@ THRESHOLD = 0.995  # the recipes' own, for pictures
 
 
 def merge(folders: Sequence[Path], out: Path, threshold: float = THRESHOLD) -> dict[str, dict]:
-    """Write ``out`` from the dataset folders; returns ``summarise`` of it.
+    """Write ``out`` from the dataset folders; returns its ``Account.table``.
 
     Raises ``InputError`` for fewer than two, for ``out`` that exists or columns that differ, ``WorkError`` for a
     folder that fails its checksums.
@@ -31,23 +32,20 @@ def merge(folders: Sequence[Path], out: Path, threshold: float = THRESHOLD) -> d
         raise InputError(f"{out} exists; choose another --out")
     for folder in folders:
         verify(folder)
-    light, vectors = [], []
-    for sample in _renamed(folders):
-        vectors.append(
-            None if sample.image is None or sample.dropped else image_vector(sample.image).astype("float16")
-        )
-        light.append(replace(sample, image=None if sample.image is None else b""))
-    done = [
-        replace(s, text_weight=0.0, image_weight=0.0) if s.dropped else s
-        for s in dedupe_images(light, threshold, vectors)
-    ]
-    writer = DatasetWriter(out)
-    marked = iter(done)
-    writer.add(replace(next(marked), image=full.image) for full in _renamed(folders))
+    with Pictures(out.absolute().parent) as pictures:
+        for sample in _renamed(folders):
+            pictures.add(sample)
+        copies = pictures.dropped(threshold)
+    account, writer = Account(), DatasetWriter(out)
+    for row, sample in enumerate(_renamed(folders)):
+        if row in copies:
+            sample = replace(sample, dropped=copies[row], text_weight=0.0, image_weight=0.0)
+        account.add([sample])
+        writer.add([sample])
     sources = {f"source {i + 1}": folder.name for i, folder in enumerate(folders)}
-    models = sorted({s.model for s in done})
-    writer.finish(dataset_card(done, {"model": ", ".join(models), "merged": sources, "threshold": threshold}))
-    return summarise(done)
+    settings = {"model": ", ".join(sorted(account.models)), "merged": sources, "threshold": threshold}
+    writer.finish(dataset_card(account, settings))
+    return account.table()
 
 
 def _renamed(folders: Sequence[Path]) -> Iterator[Sample]:

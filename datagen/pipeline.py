@@ -9,14 +9,14 @@ cluster the run directory lies on storage that every node shares.
 
 import json
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from datagen.account import Account
 from datagen.candidates import BATCH
-from datagen.card import dataset_card, summarise
+from datagen.card import dataset_card
 from datagen.checks import evaluation_for, resolved, short_digest
 from datagen.errors import WorkError
 from datagen.finish import finish
@@ -37,7 +37,7 @@ from datagen.weights import weigh
 
 @dataclass(frozen=True)
 class BuildSummary:
-    """What a build did. ``recipes``: ``dataset.summarise``; ``seconds`` by stage; ``prompts`` by recipe.
+    """What a build did. ``recipes``: ``Account.table``; ``seconds`` by stage; ``prompts`` by recipe.
 
     ``redone`` names what was damaged and made again; ``quarantined`` the prompts that killed workers.
     """
@@ -124,22 +124,19 @@ def build(
     }
     profile = run / "weaknesses.json"
     weaknesses = read_weaknesses(profile) if profile.exists() else []
-    samples = finish(
-        finished,
-        recipes,
-        run / "dataset",
-        lambda found: dataset_card(found, settings, recipes, weaknesses, reports),
+    account = finish(
+        finished, recipes, run / "dataset", lambda found: dataset_card(found, settings, weaknesses, reports)
     )
     seconds["dedupe, weights and dataset"] = time.monotonic() - started
-    if all(s.dropped for s in samples):
-        raise WorkError(f"no candidate was kept: {_why_none(samples, reports)}")
+    if not account.kept:
+        raise WorkError(f"no candidate was kept: {_why_none(account, reports)}")
     progress("dataset", 1, 1)
     quarantined = {
         q["prompt"]: f"{q['stage']}: {q['reason']}"
         for job in jobs
         for q in manifest.quarantined.get(job.name, ())
     }
-    result = BuildSummary(summarise(samples, recipes), reports, seconds, tuple(redone), quarantined)
+    result = BuildSummary(account.table(), reports, seconds, tuple(redone), quarantined)
     row = {
         "recipes": result.recipes, "prompts": reports, "seconds": seconds, "quarantined": quarantined,
     }  # fmt: skip
@@ -165,13 +162,11 @@ def preview(recipes: Sequence[Recipe], model: str, llm: str, n: int, seed: int =
     return samples
 
 
-def _why_none(samples: Sequence[Sample], reports: dict[str, dict]) -> str:
+def _why_none(account: Account, reports: dict[str, dict]) -> str:
     """One line that says what took every candidate, or that there was no prompt to begin with."""
-    if not samples:
+    if not account.candidates:
         causes = "; ".join(f"{k}: {r['rejected'] | r['contaminated']}" for k, r in reports.items())
         return f"no prompt was left to render ({causes})"
-    counts = Counter(s.dropped.split(" of ")[0] for s in samples)
-    first = next(
-        (f" (first: {c.name}: {c.reason})" for s in samples for c in s.scores if c.value is None), ""
-    )
-    return f"every one was dropped: {', '.join(f'{n} {reason}' for reason, n in counts.items())}{first}"
+    first = f" (first: {account.unscored})" if account.unscored else ""
+    counts = ", ".join(f"{n} {reason}" for reason, n in account.dropped.items())
+    return f"every one was dropped: {counts}{first}"

@@ -30,7 +30,7 @@ LAYERS = (
     {"scenes", "evals", "statistics", "weakness", "weaknesses", "tally", "reasons", "splits", "shrinkage", "subskills", "budget",
      "remedies", "completeness", "weakness_table", "second_judge", "new_recipe", "targets", "llm.base", "prompts", "suites", "recipe", "console",
      "decontaminate", "embedding", "compare", "models.base"},
-    {"traces", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "dedupe", "guard", "shards", "dataset", "card", "finish", "merge",
+    {"traces", "account", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "dedupe", "guard", "shards", "dataset", "card", "finish", "merge",
      "manifest", "journal", "checks", "prompting"},
     {"workers", "quarantine", "stages", "making", "pipeline", "evaluate", "hub", "report", "monitor", "doctor", "loop"},
     {"cli"},

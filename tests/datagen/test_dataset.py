@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from datagen import dataset as module
+from datagen.account import Account
 from datagen.candidates import png
-from datagen.card import dataset_card, summarise
+from datagen.card import dataset_card
 from datagen.dataset import (
     CHECKSUMS,
     DatasetWriter,
@@ -91,7 +92,7 @@ def test_the_card_says_what_a_reader_needs():
         sample(2, dropped="near_duplicate of g0"),
     ]
     prompts = {"counting": {"attempts": 9, "kept": 1, "rejected": {"cut off": 8}}}
-    card = dataset_card(samples, {"model": "pocket", "seed": 7}, [recipe], [weak], prompts)
+    card = dataset_card(Account.of(samples, [recipe]), {"model": "pocket", "seed": 7}, [weak], prompts)
     for said in (
         "| counting | 60 | 50.0 | 40.0 to 60.0 | 90.0 | counting |",  # the weakness
         "| counting | 9 | 1 | cut off 8 | 3 | 2 |",  # counts by stage
@@ -108,8 +109,8 @@ def test_the_card_says_what_a_reader_needs():
 def test_a_candidate_passes_at_its_recipes_floor():
     samples = [sample(i, reward=r) for i, r in enumerate((0.0, 0.6, 0.9, None))]
     recipe = load_recipe("counting").for_vocabulary("coco")
-    assert summarise(samples)["counting"]["pass_rate"] == 0.0
-    assert summarise(samples, [recipe])["counting"]["pass_rate"] == pytest.approx(2 / 3)
+    assert Account.of(samples).table()["counting"]["pass_rate"] == 0.0
+    assert Account.of(samples, [recipe]).table()["counting"]["pass_rate"] == pytest.approx(2 / 3)
 
 
 def test_an_inverted_file_finds_the_pairs_that_brute_force_finds():
