@@ -1,0 +1,91 @@
+"""What millions of candidates take: ``python -m benchmarks.scaling`` prints the tables of ``docs/scaling.md``.
+
+Two kinds of rates, kept apart. ``MEASURED`` were printed by ``benchmarks.overhead`` on two CPU cores: they are
+the engine's own cost. ``ARITHMETIC`` is operations over a device's peak at a stated utilisation: no GPU of
+this size has run BAGEL here. Change ``--utilisation``, ``--price`` or the numbers below for your own.
+"""
+
+import argparse
+from dataclasses import dataclass
+
+CANDIDATES = (1_000_000, 10_000_000, 100_000_000)
+GPUS = (8, 64, 512)
+K = 8  # candidates a prompt
+PEAK = 989e12  # bf16 operations/s of one H100 or H200
+BANDWIDTH = 3.35e12  # bytes/s of one H100
+
+MEASURED = {"through workers": 4000.0, "finish": 2900.0}  # candidates/s: two workers; the driver's one core
+BYTES_FINISH = 100  # of the driver's memory, a candidate
+BYTES_VECTOR = 1536  # of its scratch file
+BYTES_IMAGE = 400_000  # a PNG of 512 px, assumed
+
+
+@dataclass(frozen=True)
+class Bagel:
+    """One candidate of BAGEL-7B-MoT at 512 px with upstream's sampler: 7 B active parameters."""
+
+    active: float = 7e9
+    image_tokens: int = 1024
+    steps: int = 49
+    guided: float = 0.8  # of the steps lie in the guidance interval, whose branches are three
+    trace: int = 200  # tokens, decoded by a batch of 8: bound by reading the weights
+    batch: int = 8
+
+    def seconds(self, utilisation: float) -> dict[str, float]:
+        """Of one GPU, by stage."""
+        passes = self.steps * (1 + 2 * self.guided)
+        return {
+            "prompt": 60 * 16e9 / BANDWIDTH / 64 / K,  # an 8 B writer, 60 tokens, batches of 64
+            "trace": self.trace * 2 * self.active / BANDWIDTH / self.batch,
+            "draw": passes * self.image_tokens * 2 * self.active / (PEAK * utilisation),
+            "judge": 1300
+            * 2
+            * 8e9
+            / (PEAK * utilisation),  # an 8 B judge reads one picture and its questions
+        }
+
+
+def seconds_line(utilisation: float) -> str:
+    parts = Bagel().seconds(utilisation)
+    said = ", ".join(f"{name} {s:.3f}" for name, s in parts.items())
+    return f"GPU seconds of one candidate: {said}; in all {sum(parts.values()):.2f}"
+
+
+def table(utilisation: float, price: float) -> list[str]:
+    """Days on the GPUs, and their price; the ends that no GPU shortens."""
+    each = sum(Bagel().seconds(utilisation).values())
+    lines = [
+        f"| candidates | {' | '.join(f'{g} GPUs' for g in GPUS)} | GPU hours | price | finish, one core | "
+        "its memory | its scratch file | pictures |",
+        f"|{'---|' * (len(GPUS) + 7)}",
+    ]
+    for n in CANDIDATES:
+        days = " | ".join(f"{n * each / g / 86400:.1f} days" for g in GPUS)
+        hours = n * each / 3600
+        lines.append(
+            f"| {n // 10**6} M | {days} | {hours:,.0f} | ${hours * price / 1000:,.1f} k | "
+            f"{n / MEASURED['finish'] / 3600:.1f} h | {n * BYTES_FINISH / 2**30:.1f} GiB | "
+            f"{n * BYTES_VECTOR / 2**40:.2f} TiB | {n * BYTES_IMAGE / 2**40:.1f} TiB |"
+        )
+    return lines
+
+
+def needed(utilisation: float) -> str:
+    """The engine's rate beside what the GPUs can ask of it."""
+    each = sum(Bagel().seconds(utilisation).values())
+    asked = ", ".join(f"{g} GPUs {g / each:.0f}" for g in GPUS)
+    return f"candidates/s that GPUs make: {asked}; that two cores pass on: {MEASURED['through workers']:.0f}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--utilisation", type=float, default=0.3)
+    parser.add_argument("--price", type=float, default=2.5, help="dollars an hour of one GPU")
+    args = parser.parse_args()
+    print(seconds_line(args.utilisation))
+    print(needed(args.utilisation))
+    print("\n".join(table(args.utilisation, args.price)))
+
+
+if __name__ == "__main__":
+    main()

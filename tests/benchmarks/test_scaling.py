@@ -1,0 +1,17 @@
+"""The plan in docs/scaling.md is what the benchmark prints."""
+
+from pathlib import Path
+
+from benchmarks.scaling import Bagel, needed, seconds_line, table
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "scaling.md"
+
+
+def test_the_document_quotes_the_printed_lines():
+    text = DOCUMENT.read_text()
+    for line in (seconds_line(0.3), needed(0.3), *table(0.3, 2.5)):
+        assert line in text
+
+
+def test_half_the_utilisation_draws_for_twice_as_long():
+    assert Bagel().seconds(0.15)["draw"] == 2 * Bagel().seconds(0.3)["draw"]
