@@ -212,8 +212,12 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="instead of epochs")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="samples at once")] = 16,
     accumulate: Annotated[int, typer.Option(min=1, help="batches a step")] = 1,
-    text_lr: Annotated[float | None, typer.Option(help="rate of the text expert")] = None,
-    image_lr: Annotated[float | None, typer.Option(help="rate of the generation expert")] = None,
+    text_lr: Annotated[
+        float | None, typer.Option(help="rate of the text expert; default by the model's size")
+    ] = None,
+    image_lr: Annotated[
+        float | None, typer.Option(help="rate of the generation expert; default by the model's size")
+    ] = None,
     lora: Annotated[
         int | None,
         typer.Option(min=0, help="LoRA rank; 0 trains all; default 16 above 1 B parameters, else 0"),
@@ -247,8 +251,8 @@ def train(
         steps=steps,
         batch_size=batch_size,
         accumulate=accumulate,
-        text_lr=TrainConfig.text_lr if text_lr is None else text_lr,
-        image_lr=TrainConfig.image_lr if image_lr is None else image_lr,
+        text_lr=text_lr,
+        image_lr=image_lr,
         lora=lora,
         optimizer=optimizer,  # type: ignore[arg-type]  # refused with the valid names
         report_to=tuple(name.strip() for name in report_to.split(",") if name.strip()),

@@ -12,6 +12,9 @@ from trainer.config import TrainConfig
 
 LORA_ABOVE = 1_000_000_000  # parameters above which adapters and recomputation are the default
 LORA_RANK = 16
+# (text, image) rates. Of the pocket model: found on it (benchmarks.modalities). Above a billion parameters:
+# not tried here; R3 takes 5e-6 to train both modalities of BAGEL whole, and adapters want ten times as much.
+RATES = {"small": (4e-4, 1e-4), "large": (1e-5, 5e-6), "large, adapters": (1e-4, 5e-5)}
 
 
 def lora_rank(config: TrainConfig, module: nn.Module) -> int:
@@ -19,6 +22,16 @@ def lora_rank(config: TrainConfig, module: nn.Module) -> int:
     if config.lora is not None:
         return config.lora
     return LORA_RANK if sum(p.numel() for p in module.parameters()) > LORA_ABOVE else 0
+
+
+def rates(config: TrainConfig, module: nn.Module, rank: int) -> tuple[float, float]:
+    """The text and the image rate asked for, or those for a model of this size, trained whole or by adapters."""
+    large = sum(p.numel() for p in module.parameters()) > LORA_ABOVE
+    text, image = RATES["small" if not large else "large, adapters" if rank else "large"]
+    return (
+        text if config.text_lr is None else config.text_lr,
+        image if config.image_lr is None else config.image_lr,
+    )
 
 
 def recompute(module: nn.Module) -> bool:

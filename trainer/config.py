@@ -30,8 +30,8 @@ class TrainConfig:
     steps: int | None = None  # overrides epochs
     batch_size: int = 16
     accumulate: int = 1
-    text_lr: float = 4e-4
-    image_lr: float = 1e-4
+    text_lr: float | None = None  # None: by the model's size, see trainer.arguments.RATES
+    image_lr: float | None = None
     head_ratio: float = 5.0  # the text head's rate over text_lr; see trainer.parameters
     text_scale: float = 1.0  # lambda_text
     image_scale: float = 1.0  # lambda_image
@@ -63,8 +63,6 @@ class TrainConfig:
         }
         least |= dict.fromkeys(
             (
-                "text_lr",
-                "image_lr",
                 "text_scale",
                 "image_scale",
                 "opening_scale",
@@ -73,8 +71,7 @@ class TrainConfig:
             ),
             0,
         )
-        if self.lora is not None:
-            least["lora"] = 0
+        least |= {name: 0 for name in ("lora", "text_lr", "image_lr") if getattr(self, name) is not None}
         if strange := sorted(set(self.report_to) - set(LOGGERS)):
             raise InputError(f"report_to: unknown logger {strange[0]!r}; valid: {', '.join(LOGGERS)}")
         if self.optimizer not in OPTIMIZERS:

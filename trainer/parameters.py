@@ -10,8 +10,6 @@ from typing import Any
 
 from torch import nn
 
-from trainer.config import TrainConfig
-
 GENERATION = ("moe_gen", "vae2llm", "llm2vae", "time_embedder", "latent_pos_embed")
 HEAD = ("lm_head",)
 
@@ -38,13 +36,11 @@ def freeze(module: nn.Module, weight: tuple[str, ...]) -> None:
             p.requires_grad_(False)
 
 
-def groups(named: Iterator[tuple[str, nn.Parameter]], config: TrainConfig) -> list[dict[str, Any]]:
+def groups(
+    named: Iterator[tuple[str, nn.Parameter]], text_lr: float, image_lr: float, head_ratio: float
+) -> list[dict[str, Any]]:
     """Optimizer groups of what trains, each with its name and rate."""
-    rates = {
-        "generation": config.image_lr,
-        "text": config.text_lr,
-        "head": config.text_lr * config.head_ratio,
-    }
+    rates = {"generation": image_lr, "text": text_lr, "head": text_lr * head_ratio}
     members: dict[str, list[nn.Parameter]] = {name: [] for name in rates}
     for name, p in named:
         if p.requires_grad:

@@ -20,7 +20,7 @@ from datagen.errors import InputError, TrainingError
 from datagen.models import load_model
 from datagen.models.base import UnifiedBatch, UnifiedModel
 from datagen.weights import ess
-from trainer.arguments import lora_rank, optimizer_class, recompute, training_arguments
+from trainer.arguments import lora_rank, optimizer_class, rates, recompute, training_arguments
 from trainer.checkpoint import Average, add_lora, begin, last_checkpoint, merge_lora, step_of, trim_log
 from trainer.config import MODALITIES, TrainConfig
 from trainer.data import applied_weights, fingerprint, load_examples, to_example
@@ -55,9 +55,11 @@ class RewardWeightedTrainer(transformers.Trainer):
     Its checkpoints hold what trains, not what is frozen: the rest is loaded from the model anyway.
     """
 
-    def __init__(self, config: TrainConfig, log: Path, meter: Throughput, **kwargs: Any) -> None:
+    def __init__(
+        self, config: TrainConfig, lrs: tuple[float, float], log: Path, meter: Throughput, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
-        self.config, self.log_path, self.meter = config, log, meter
+        self.config, self.rates, self.log_path, self.meter = config, lrs, log, meter
         self.optimizer: Any
         self.model_accepts_loss_kwargs = True  # compute_loss divides by the samples of the whole step
         self.sums: dict[str, list[float]] = {}
@@ -65,7 +67,9 @@ class RewardWeightedTrainer(transformers.Trainer):
     def create_optimizer(self, model: Any = None) -> torch.optim.Optimizer:
         if self.optimizer is None:
             self.optimizer = optimizer_class(self.config)(
-                groups(self.model.named_parameters(), self.config), betas=(0.9, 0.98), weight_decay=0.0
+                groups(self.model.named_parameters(), *self.rates, self.config.head_ratio),
+                betas=(0.9, 0.98),
+                weight_decay=0.0,
             )
         return self.optimizer
 
@@ -182,14 +186,17 @@ def train(
         raise InputError("eval_every needs an evaluation hook, and all parameters trained (lora 0)")
     transformers.utils.logging.set_verbosity_error()
     rows, total = load_examples(config.data, config.weight)
+    torch.manual_seed(config.seed)
+    model = load_model(config.model, "cuda" if torch.cuda.is_available() else "cpu")
+    rank = lora_rank(config, model.module)
+    lrs = rates(config, model.module, rank)
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
+    settings |= {"text_lr": lrs[0], "image_lr": lrs[1]}
     fixed = {
         k: v for k, v in settings.items() if k not in ("data", "out", "resume", "save_steps", "report_to")
     }
     fixed["data"] = fingerprint(rows)
-    torch.manual_seed(config.seed)
-    model = load_model(config.model, "cuda" if torch.cuda.is_available() else "cpu")
-    if rank := lora_rank(config, model.module):
+    if rank:
         add_lora(model.module, rank)
     recompute(model.module)
     freeze(model.module, config.weight)
@@ -212,6 +219,7 @@ def train(
     started = time.monotonic()
     trainer = RewardWeightedTrainer(
         config,
+        lrs,
         log,
         Throughput(model.module, image_tokens(model)),
         model=policy,

@@ -30,3 +30,17 @@ def test_activations_are_recomputed_in_large_models_only(monkeypatch):
     monkeypatch.setattr(arguments, "LORA_ABOVE", 10)
     assert arguments.recompute(network) and network.checkpointing
     assert not arguments.recompute(nn.Linear(9, 9))
+
+
+def test_large_models_and_whole_ones_train_at_lower_rates_unless_told(monkeypatch):
+    from pathlib import Path
+
+    from trainer import TrainConfig, arguments
+
+    config, network = TrainConfig(Path("d"), Path("o")), nn.Linear(9, 9)
+    assert arguments.rates(config, network, 0) == (4e-4, 1e-4)
+    monkeypatch.setattr(arguments, "LORA_ABOVE", 10)
+    whole, adapters = (arguments.rates(config, network, rank) for rank in (0, 16))
+    assert whole[0] < adapters[0] < 4e-4 and whole[1] < adapters[1] < 1e-4
+    told = TrainConfig(Path("d"), Path("o"), text_lr=1e-3)
+    assert arguments.rates(told, network, 16) == (1e-3, adapters[1])
