@@ -11,12 +11,12 @@ the model). 1,000 while tests ran beside: 1.30 by the clock, 0.99 by processor s
 Instant, two workers:
 
   candidates  in all  through workers  prompts  candidates  end     driver MiB: first shard, last, at most
-      10,000   607/s          3,896/s    0.9 s      11.4 s   3.4 s          139  141  281
-      40,000 1,019/s          4,159/s    6.8 s      18.3 s  13.4 s          170  173  432
-      80,000   734/s          4,542/s   51.9 s      28.2 s  28.0 s                     625
+      10,000   621/s          4,601/s    0.9 s      11.5 s   3.1 s          156  157  261
+      40,000   967/s          3,786/s    5.7 s      19.1 s  15.9 s          161  164  331
+      80,000   871/s          3,877/s   33.5 s      30.7 s  26.8 s          243  237  470
 
 So the engine is beyond 2,000/s and flat; the build as a whole is not: writing prompts slows as the recipe
-runs out of new ones, and its end holds about 4 kB a candidate (``finish``).
+runs out of new ones, the end reads every shard twice on one core, and the driver holds the prompts.
 """
 
 import argparse

@@ -14,7 +14,7 @@ K = 8  # candidates a prompt
 PEAK = 989e12  # bf16 operations/s of one H100 or H200
 BANDWIDTH = 3.35e12  # bytes/s of one H100
 
-MEASURED = {"through workers": 4000.0, "finish": 2900.0}  # candidates/s: two workers; the driver's one core
+MEASURED = {"through workers": 3877.0, "finish": 2985.0}  # candidates/s: two workers; the driver's one core
 BYTES_FINISH = 100  # of the driver's memory, a candidate
 BYTES_VECTOR = 1536  # of its scratch file
 BYTES_IMAGE = 400_000  # a PNG of 512 px, assumed

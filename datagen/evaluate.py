@@ -2,7 +2,7 @@
 
 The same prompts and seeds every time, so that before and after can be paired. Batches are fixed, so
 the number of workers changes nothing. An image that the judge could not judge is ``correct: null``,
-not false.
+not false. A graded suite's rows have the judge's ``score`` too, which readers prefer.
 """
 
 import json
@@ -33,11 +33,12 @@ class EvalJob:
 class EvalWorker:
     """Draws and judges batches, keeping model and judge loaded."""
 
-    def __init__(self, model: str, judge: str, config: GenerationConfig) -> None:
+    def __init__(self, model: str, judge: str, config: GenerationConfig, graded: bool = False) -> None:
         from datagen.models import load_model
         from rewards import load_reward
 
         self.model, self.judge, self.config = load_model(model), load_reward(judge), config
+        self.graded = graded
 
     def __call__(self, job: EvalJob) -> list[tuple[dict[str, Any], bytes | None]]:
         seeds = [content_seed("eval", s.prompt, k) for _, k, s in job.slots]
@@ -50,7 +51,7 @@ class EvalWorker:
         for (n, k, _), seed, sample, score in zip(
             job.slots, seeds, samples, self.judge.score(samples), strict=True
         ):
-            row = {
+            row: dict[str, Any] = {
                 "filename": f"{n:05d}/samples/{k:04d}.png",
                 "tag": sample.target.tag,
                 "prompt": sample.prompt,
@@ -62,6 +63,8 @@ class EvalWorker:
                 "transition": sample.transition,
                 "trace": sample.trace,
             }
+            if self.graded:
+                row["score"] = score.value
             rows.append((row, sample.image))
         return rows
 
@@ -75,6 +78,7 @@ def evaluate(
     config: GenerationConfig | None = None,
     workers: int = 0,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    graded: bool = False,
 ) -> list[EvalRow]:
     """Write ``out`` (JSONL) and a folder of pictures beside it; returns the rows as read back.
 
@@ -88,7 +92,7 @@ def evaluate(
     pictures = out.with_suffix("")
     pictures.mkdir(parents=True, exist_ok=True)
     done: dict[int, list[dict[str, Any]]] = {}
-    for job, made in run_jobs(lambda: EvalWorker(model, judge, config), jobs, workers):
+    for job, made in run_jobs(lambda: EvalWorker(model, judge, config, graded), jobs, workers):
         rows = []
         for (n, k, _), (row, image) in zip(job.slots, made, strict=True):
             name = f"{n:05d}_{k}.png"

@@ -20,7 +20,9 @@ from datagen.shards import write_atomic
 from datagen.weaknesses import Weakness, find_weaknesses, write_weaknesses
 
 Progress = Callable[[str, int, int], None]
-JUDGES = {"scenes": "judge", "geneval_style": "objects"}  # suite -> the reward that evaluates it
+JUDGES = {  # suite -> the reward that evaluates it
+    "scenes": "judge", "dense": "judge", "knowledge": "judge", "text": "letters", "geneval_style": "objects",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -83,13 +85,13 @@ def evaluate_to(
     if out.exists():
         return read_results(out, "geneval")
     from datagen.evaluate import evaluate
-    from datagen.suites import load_suite
+    from datagen.suites import GRADED, load_suite
 
     prompts = load_suite(suite, per_category)
     judge = JUDGES.get(suite, "judge")
     out.parent.mkdir(parents=True, exist_ok=True)
     config = GenerationConfig(trace="self" if trace else "none", force=True, cfg=cfg)
-    return evaluate(model, prompts, judge, out, images, config, workers, progress)
+    return evaluate(model, prompts, judge, out, images, config, workers, progress, suite in GRADED)
 
 
 def evaluation_hook(suite: str) -> Callable[[Path, int], dict[str, float]]:

@@ -1,6 +1,8 @@
 """Suites: the prompts a model is evaluated on. Held-out targets, in wording the template writer never uses.
 
-``scenes`` mirrors GenEval's six tags on the pocket model's world. ``geneval_style`` has GenEval's
+Four suites on the pocket model's world mirror the paper's four benchmarks: ``scenes`` GenEval's six tags,
+``dense`` DPG-Bench (many objects with attributes and places), ``knowledge`` WISE (a number or a colour is
+only hinted at), ``text`` OneIG's lettering. ``geneval_style`` has GenEval's
 own six templates over COCO's classes (Ghosh et al. 2023), in its sizes by tag: not its 553 prompts, but
 of their making, so that a build can be held against the benchmark without quoting it.
 """
@@ -9,6 +11,8 @@ import random
 import re
 from collections.abc import Callable, Mapping
 from functools import cache
+from types import MappingProxyType
+from typing import Any
 
 from datagen.decontaminate import Evaluation
 from datagen.errors import InputError
@@ -32,8 +36,15 @@ _GENEVAL_PARAMS = {
 
 SUITES: dict[str, str] = {
     "scenes": "datagen.suites:scenes_suite",
+    "dense": "datagen.suites:dense_suite",
+    "knowledge": "datagen.suites:knowledge_suite",
+    "text": "datagen.suites:text_suite",
     "geneval_style": "datagen.suites:geneval_style_suite",
 }
+GRADED = (
+    "dense",
+    "text",
+)  # scored by the judge's fraction; the others by right or wrong, as their benchmarks do
 SUITE_OPENINGS = {"scenes": OPENINGS, "geneval_style": (PHOTO,)}
 SUITE_OF = {"scenes": "scenes", "coco": "geneval_style"}  # vocabulary -> what builds are held against
 
@@ -41,21 +52,41 @@ SUITE_OF = {"scenes": "scenes", "coco": "geneval_style"}  # vocabulary -> what b
 def scenes_suite(per_category: int = 60, seed: int = 0) -> list[Sample]:
     """``per_category`` distinct prompts for each of GenEval's six tags, targets on the held-out side."""
 
+    return [sample for tag in TAGS for sample in _scene_prompts("scenes", tag, per_category, seed)]
+
+
+def dense_suite(per_category: int = 60, seed: int = 0) -> list[Sample]:
+    """Three to six objects with colours, sizes and places; what their recipe never draws is held out."""
+    return _scene_prompts(
+        "dense", "dense", per_category, seed, {"min": 3, "max": 6, "colored": 0.8, "sized": 0.2}
+    )
+
+
+def knowledge_suite(per_category: int = 60, seed: int = 0) -> list[Sample]:
+    """Riddles for a number or a colour, on combinations that no build asks for."""
+    return _scene_prompts("knowledge", "world_knowledge", per_category, seed)
+
+
+def text_suite(per_category: int = 60, seed: int = 0) -> list[Sample]:
+    """Words of three to five letters that no build writes; few, so in several wordings each."""
+    return _scene_prompts("text", "text_rendering", per_category, seed, {"letters": [3, 4, 5]})
+
+
+def _scene_prompts(
+    suite: str, tag: str, most: int, seed: int, params: Mapping[str, Any] = MappingProxyType({})
+) -> list[Sample]:
+    """Exactly ``most`` prompts of one tag in the suites' own wording."""
+
     def words(target: Target, rng: random.Random) -> str:
         known = VOCABULARIES["scenes"]
         parts = (rng.choice(OPENINGS), phrase(target, known, rng.randrange(3)), rng.choice(ENDINGS))
         text = " ".join(x for x in parts if x)
         return text[0].upper() + text[1:] + rng.choice(("", "."))
 
-    samples: list[Sample] = []
-    for tag in TAGS:
-        prompts = _prompts("scenes", "scenes", tag, {}, per_category, seed, words)
-        if len(prompts) < per_category:
-            raise InputError(
-                f"suite scenes: only {len(prompts)} distinct prompts for {tag}, not {per_category}"
-            )
-        samples += prompts
-    return samples
+    prompts = _prompts(suite, "scenes", tag, params, most, seed, words)
+    if len(prompts) < most:
+        raise InputError(f"suite {suite}: only {len(prompts)} distinct prompts for {tag}, not {most}")
+    return prompts
 
 
 def geneval_style_suite(per_category: int = 0, seed: int = 0) -> list[Sample]:
@@ -84,7 +115,7 @@ def _prompts(
     suite: str,
     vocabulary: str,
     tag: str,
-    params: Mapping[str, float],
+    params: Mapping[str, Any],
     most: int,
     seed: int,
     words: Callable[[Target, random.Random], str],

@@ -3,7 +3,7 @@
 ``metadata`` and ``details`` are JSON strings; the prompt's index is the folder in ``filename``
 (``00012/samples/0003.png``). What was asked for (counts, colours, relations, classes) becomes facets,
 from ``metadata`` or, where a tool left that out, from the prompt's words. Our own extra keys (seed,
-transition, trace, image) go to ``extra``.
+transition, trace, image) go to ``extra``; ``score``, of our graded suites, is the row's score.
 """
 
 import re
@@ -76,6 +76,8 @@ def read(source: Source) -> Iterator[EvalRow]:
             else EMPTY
         )
         score = None if correct is None else float(correct)
+        if "score" in row:
+            score = _graded(f"{path}:{number}", row["score"], correct)
         yield EvalRow(
             prompt_id, prompt, tag, score, int(image), reason, found[0], extra, 0, found[1], "geneval", number
         )
@@ -87,6 +89,16 @@ def _parsed(path: Path, number: int, line: str) -> dict[str, Any]:
     except ResultsError as error:
         cut = "" if line.rstrip().endswith("}") else " (half-written?)"
         raise ResultsError(f"{error}{cut}") from error
+
+
+def _graded(where: str, score: Any, correct: bool | None) -> float | None:
+    """The fraction that a graded suite adds to a row; 1 is correct, and unjudged is unscored."""
+    if score is None and correct is None:
+        return None
+    good = isinstance(score, int | float) and not isinstance(score, bool) and 0 <= score <= 1
+    if not good or correct is None or correct != (score == 1):
+        raise ResultsError(f"{where}: score {score!r:.40} does not go with correct {correct!r:.40}")
+    return float(score)
 
 
 def _wrong(row: dict[str, Any]) -> str:
