@@ -5,10 +5,8 @@ with one worker and with two; Ray's start and the workers' (imports, the model) 
 the first shard begins. ``instant``: a model and a reward that cost nothing, so that only the engine is
 left: candidates a second by stage, and the greatest memory of driver and workers as the build grows.
 
-Last printed, on two shared cores at the lowest priority. 576 pocket candidates: one worker 0.93 of the
-bare loop by the clock and by processor seconds, two workers 1.76 times one; their start 8 s (Ray, imports,
-the model). 1,000 while tests ran beside: 1.30 by the clock, 0.99 by processor seconds, 1.72 times.
-Instant, two workers:
+Last printed, on two cores. 1,000 pocket candidates: one worker 0.95 of the bare loop by the clock, 0.92 by
+processor seconds, two workers 1.78 times one; their start 9 s (Ray, imports, the model). Instant, two workers:
 
   candidates  in all  through workers  prompts  candidates  end     driver MiB: first shard, last, at most
       10,000   621/s          4,601/s    0.9 s      11.5 s   3.1 s          156  157  261
