@@ -20,6 +20,7 @@ from datagen.shards import write_atomic
 from datagen.workers import run_jobs
 
 BATCH = 64
+SPELLING = ("edit_distance", "completion", "word_accuracy")  # OneIG-Bench's ED, CR, WAC
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,7 @@ class EvalWorker:
             }
             if self.graded:
                 row["score"] = score.value
+                row |= {name: score.details[name] for name in SPELLING if name in score.details}
             rows.append((row, sample.image))
         return rows
 

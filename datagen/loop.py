@@ -21,7 +21,7 @@ from datagen.weaknesses import Weakness, find_weaknesses, write_weaknesses
 
 Progress = Callable[[str, int, int], None]
 JUDGES = {  # suite -> the reward that evaluates it
-    "scenes": "judge", "dense": "judge", "knowledge": "judge", "text": "letters", "geneval_style": "objects",
+    "scenes": "judge", "dense": "dense_judge", "knowledge": "judge", "text": "letters", "geneval_style": "objects",
 }  # fmt: skip
 
 

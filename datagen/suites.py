@@ -41,10 +41,8 @@ SUITES: dict[str, str] = {
     "text": "datagen.suites:text_suite",
     "geneval_style": "datagen.suites:geneval_style_suite",
 }
-GRADED = (
-    "dense",
-    "text",
-)  # scored by the judge's fraction; the others by right or wrong, as their benchmarks do
+# Scored by the judge's fraction, as DPG-Bench, WISE and OneIG do; the others by right or wrong.
+GRADED = ("dense", "knowledge", "text")
 SUITE_OPENINGS = {"scenes": OPENINGS, "geneval_style": (PHOTO,)}
 SUITE_OF = {"scenes": "scenes", "coco": "geneval_style"}  # vocabulary -> what builds are held against
 
@@ -63,8 +61,11 @@ def dense_suite(per_category: int = 60, seed: int = 0) -> list[Sample]:
 
 
 def knowledge_suite(per_category: int = 60, seed: int = 0) -> list[Sample]:
-    """Riddles for a number or a colour, on combinations that no build asks for."""
-    return _scene_prompts("knowledge", "world_knowledge", per_category, seed)
+    """Riddles of two facts, on one thing or on two, in combinations that no build asks for.
+
+    One fact on one thing is left out: the pocket model knows all of those from its pretraining.
+    """
+    return _scene_prompts("knowledge", "world_knowledge", per_category, seed, {"riddles": ["both", "pair"]})
 
 
 def text_suite(per_category: int = 60, seed: int = 0) -> list[Sample]:

@@ -17,6 +17,7 @@ from rewards.base import UNDECLARED, Card, RewardFunction
 REWARDS: dict[str, str] = {
     # rules on pictures and traces
     "scenes": "rewards.scenes:SceneVerifier",  # classical vision on drawn scenes
+    "dense": "rewards.dense:DenseVerifier",  # many objects, by atoms with dependencies
     "lettering": "rewards.lettering:Lettering",  # words in drawn scenes, with partial credit
     "trace": "rewards.trace:TraceVerifier",  # does the layout trace satisfy the target
     "follows": "rewards.trace:FollowsTrace",  # does the picture show what the trace says
@@ -39,6 +40,7 @@ REWARDS: dict[str, str] = {
     "nsfw": "rewards.nsfw:Nsfw",
     # held out: evaluate, never weigh
     "judge": "rewards.judge:SceneJudge",  # objects in drawn scenes, a small network
+    "dense_judge": "rewards.dense:DenseJudge",  # atoms with dependencies, by the same network
     "letters": "rewards.letters:LetterJudge",  # words in drawn scenes, a small network
 }
 

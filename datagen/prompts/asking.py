@@ -66,7 +66,7 @@ def gives_away(text: str, target: Target, vocabulary: Vocabulary) -> bool:
     """
     words = f" {plain(text)} "
     clause, kinds = target.include[0], {vocabulary.facts[h].kind for h in target.facts}
-    hidden = [clause.color, clause.state]
+    hidden = [part for c in target.include for part in (c.color, c.state)]
     if "thing" in kinds:
         hidden += [clause.cls, vocabulary.plural(clause.cls)]
     if "number" in kinds:
@@ -76,14 +76,14 @@ def gives_away(text: str, target: Target, vocabulary: Vocabulary) -> bool:
 
 
 def answers_to(answer: str, target: Target, vocabulary: Vocabulary) -> bool:
-    """Whether an answer, parsed, is the target's object with all that is asked of it."""
-    wanted = Target("", (target.include[0],)).key
-    clause = target.include[0]
+    """Whether an answer, parsed, is the target's objects with all that is asked of them."""
+    wanted = Target("", target.include).key
+    clause, nouns = target.include[0], tuple(c.cls for c in target.include)
     said = answer.strip().lower().strip(".!\"'")
     tries = [said] if clause.count > 1 or said.startswith(("a ", "an ", "the ")) else [said, f"a {said}"]
     for words in tries:
         try:
-            found = read_prompt(words.replace("the ", "a ", 1), vocabulary, "", (clause.cls,))
+            found = read_prompt(words.replace("the ", "a ", 1), vocabulary, "", nouns)
         except Rejected:
             continue
         if Target("", found.include).key == wanted:

@@ -107,7 +107,11 @@ def _riddle(target: Target, vocabulary: Vocabulary) -> str:
         if kind == "thing":
             return hint
         number, color = (hint, color) if kind == "number" else (number, hint)
+    colored = target.include[-1].cls
+    one = f"{article(colored)} {colored} in the colour of {color}"
     if not number:
-        return f"{article(clause.cls)} {clause.cls} in the colour of {color}"
+        return one
     words = f"as many {vocabulary.plural(clause.cls)} as {number}"
+    if len(target.include) == 2:
+        return f"{words} {ADDED} {one}"
     return f"{words}, in the colour of {color}" if color else words

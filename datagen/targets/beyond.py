@@ -12,7 +12,7 @@ from datagen.targets.objects import fitting, two_classes
 from datagen.targets.params import Share
 from datagen.targets.vocabulary import VOCABULARIES, Vocabulary
 
-Riddle = Literal["number", "color", "both", "thing"]
+Riddle = Literal["number", "color", "both", "pair", "thing"]
 
 
 def _needs(vocabulary: Vocabulary, have: bool, what: str, part: str) -> None:
@@ -67,6 +67,8 @@ def world_knowledge(
 ) -> Target:
     """The prompt hints at a number, a colour, both, or the thing itself; facts are equally likely.
 
+    ``pair``: the number of one thing and the colour of another.
+
     Pretraining sees common facts more often than rare ones: equal odds are where the weakness is.
     """
     _needs(vocabulary, bool(vocabulary.facts), "facts", "facts")
@@ -83,14 +85,18 @@ def world_knowledge(
         return Target("world_knowledge", (thing,), setting=place, facts=(hint,))
     classes = [c for c in vocabulary.classes if c not in vocabulary.uncounted | vocabulary.colorless]
     cls, facts, count, color = rng.choice(classes), [], 1, None
-    if kind in ("number", "both"):
+    if kind in ("number", "both", "pair"):
         facts.append(rng.choice(by_kind["number"]))
         count = vocabulary.facts[facts[-1]].number
-    if kind in ("color", "both"):
+    if kind in ("color", "both", "pair"):
         facts.append(rng.choice(by_kind["color"]))
         color = vocabulary.facts[facts[-1]].color
     above = (Clause(cls, count + 1),) if kind != "color" else ()
-    return Target("world_knowledge", (Clause(cls, count, color),), above, facts=tuple(facts))
+    include: tuple[Clause, ...] = (Clause(cls, count, color),)
+    if kind == "pair":
+        other = rng.choice([c for c in classes if c != cls])
+        include = (Clause(cls, count), Clause(other, color=color))
+    return Target("world_knowledge", include, above, facts=tuple(facts))
 
 
 def _state(kind: str, vocabulary: Vocabulary, rng: random.Random, colored: float) -> Target:

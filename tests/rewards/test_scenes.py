@@ -139,6 +139,7 @@ def test_a_picture_of_another_size_is_unscored_by_the_judge():
 
 def test_only_the_networks_trained_for_it_are_held_out():
     assert {name for name, path in REWARDS.items() if resolve("reward", path, {}).heldout} == {
+        "dense_judge",
         "judge",
         "letters",
     }

@@ -1,0 +1,344 @@
+"""The paper's findings at pocket scale: ``python -m benchmarks.study``. Resumable, an arm and a seed a file.
+
+An arm is one way to make data, weigh it, train and sample; its result is a small JSON file under
+``--results`` with the score of every prompt of the four-part suite, so that arms are paired by prompt
+and by seed. What stands is not made again: stop it at any time, run it twice at once on other
+``--seeds``. ``python -m benchmarks.study_report`` makes ``docs/study.md`` of the files.
+
+Sizes: ``--setting small`` finishes in minutes and is too small to tell arms apart; ``full`` is the
+study. Left out, since the pocket model has nobody to write them: traces of another language model.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from math import exp
+from pathlib import Path
+from typing import Any
+
+from datagen.account import Account
+from datagen.card import dataset_card
+from datagen.compare import transition_rate
+from datagen.console import progress
+from datagen.dataset import save_dataset
+from datagen.dedupe import dedupe_images
+from datagen.evals.rows import EvalRow
+from datagen.loop import choose, evaluate_to, recipes_by_weakness
+from datagen.manifest import read_manifest
+from datagen.pipeline import build
+from datagen.recipe import Recipe, Rewards, load_recipe
+from datagen.sample import Sample
+from datagen.shards import read_shard, write_atomic
+from datagen.weaknesses import find_weaknesses
+from datagen.weights import ess, weigh
+from trainer import TrainConfig, train
+
+PARTS = {"compose": "scenes", "dense": "dense", "knowledge": "knowledge", "text": "text"}
+ALIGNED = ("benchmark_aligned", "dense", "world_knowledge", "text_rendering")  # a recipe a part, equal shares
+
+
+@dataclass(frozen=True)
+class Setting:
+    """``prompts`` are of one build; ``compose`` and ``other`` prompts a category are evaluated on."""
+
+    prompts: int
+    k: int
+    compose: int
+    other: int
+    images: int
+    epochs: float
+    axes: tuple[str, ...] = ()  # empty: all
+
+
+SETTINGS = {
+    "small": Setting(40, 4, 3, 10, 1, 1.0, ("strategy", "modality")),
+    "full": Setting(160, 8, 20, 40, 2, 3.0),
+}
+
+
+@dataclass(frozen=True)
+class Data:
+    """How candidates are made; arms with equal data share one build."""
+
+    strategy: str = "targeted"
+    trace: str = "self"
+    cfg: float | None = 1.0
+    k: int = 0  # 0: the setting's; others keep the number of candidates
+    scale: float = 1.0  # times the setting's prompts
+    round: int = 1
+
+    @property
+    def name(self) -> str:
+        return f"{self.strategy}-{self.trace}-cfg{self.cfg:g}-k{self.k}-x{self.scale:g}-round{self.round}"
+
+
+@dataclass(frozen=True)
+class Arm:
+    axis: str
+    name: str
+    data: Data = Data()
+    weights: dict[str, float] = field(default_factory=dict)  # of the recipes, instead of theirs
+    credit: str = "specific"  # "shared": the picture's reward weighs the trace too
+    normalise: str = "group"
+    modalities: tuple[str, ...] = ("text", "image")
+    train: dict[str, float] = field(default_factory=dict)
+    cfg: float | None = None  # of the evaluation
+    trace: bool = True  # evaluated with one
+
+    @property
+    def file(self) -> str:
+        return f"{self.axis}-{self.name}".replace(" ", "_")
+
+
+BOTH = Arm("strategy", "targeted")  # the arm that every axis shares
+NO_CAP = 1e6
+WEAK = 5  # of the nine categories, those that a targeted build is for
+AXES: dict[str, tuple[Arm, ...]] = {
+    "strategy": (BOTH, *(Arm("strategy", s, Data(s)) for s in ("aligned", "broad"))),
+    "modality": (
+        Arm("modality", "SFT", modalities=()),
+        Arm("modality", "text only", modalities=("text",)),
+        Arm("modality", "image only", modalities=("image",)),
+        Arm("modality", "both, one reward", credit="shared"),
+    ),
+    "trace": (
+        Arm("trace", "template", Data(trace="template")),
+        Arm("trace", "none", Data(trace="none"), trace=False),
+        Arm("trace", "self, sampled without", trace=False),
+    ),
+    "guidance": (
+        Arm("guidance", "drawn at 2.5", Data(cfg=2.5)),
+        Arm("guidance", "tested at 1", cfg=1.0),
+        Arm("guidance", "tested at 1.5", cfg=1.5),
+        Arm("guidance", "drawn at 2.5, tested at 1", Data(cfg=2.5), cfg=1.0),
+        Arm("guidance", "velocity penalty 0.1", train={"reference_penalty": 0.1}),
+    ),
+    "weights": (
+        Arm("weights", "temperature 0.05", weights={"temperature": 0.05}),
+        Arm("weights", "temperature 1", weights={"temperature": 1.0}),
+        Arm("weights", "no floor", weights={"floor": 0.0}),
+        Arm("weights", "no clipping", weights={"max": NO_CAP}),
+        Arm("weights", "best of 8", weights={"temperature": 0.01, "max": NO_CAP}),
+        Arm("weights", "global", normalise="global"),
+    ),
+    "candidates": tuple(Arm("candidates", f"{k} a prompt", Data(k=k)) for k in (2, 4, 16, 32)),
+    "rounds": tuple(Arm("rounds", f"{n} rounds", Data(round=n)) for n in (2, 3)),
+    "scaling": tuple(Arm("scaling", f"x {s:g}", Data(scale=s)) for s in (0.08, 0.25, 4, 16)),
+}  # fmt: skip
+
+
+def all_arms(axes: Sequence[str]) -> list[Arm]:
+    return [arm for name, arms in AXES.items() if not axes or name in axes for arm in arms]
+
+
+@dataclass(frozen=True)
+class Study:
+    run: Path
+    results: Path
+    setting: Setting
+    update: Any = lambda stage, done, total: None
+
+    def evaluate(
+        self, folder: Path, model: str, cfg: float | None = None, trace: bool = True
+    ) -> dict[str, list[EvalRow]]:
+        """Rows by part. Files in ``folder`` are found again."""
+        s = self.setting
+        return {
+            part: evaluate_to(
+                folder / f"{part}.jsonl", model, suite, s.compose if part == "compose" else s.other, s.images,
+                cfg, 0, self.update, trace,
+            )
+            for part, suite in PARTS.items()
+        }  # fmt: skip
+
+    def baselines(self) -> None:
+        """The untrained model with its trace and without, at each scale an arm is tested at."""
+        for name, cfg, trace in (
+            ("untrained", None, True), ("untrained, no trace", None, False),
+            ("untrained, tested at 1", 1.0, True), ("untrained, tested at 1.5", 1.5, True),
+        ):  # fmt: skip
+            path = self.results / f"{name.replace(' ', '_')}.json"
+            if not path.exists():
+                began = time.monotonic()
+                rows = self.evaluate(self.run / name, "pocket", cfg, trace)
+                self._write(path, {"arm": name, "axis": "baseline", **scores(rows), "eval_s": _since(began)})
+
+    def arm(self, arm: Arm, seed: int) -> None:
+        path = self.results / f"{arm.file}.{seed}.json"
+        if path.exists():
+            return
+        began = time.monotonic()
+        model, dataset, made = self.trained(arm, seed)
+        trained_s = _since(began)
+        began = time.monotonic()
+        where = (
+            model / f"eval-{'default' if arm.cfg is None else f'{arm.cfg:g}'}{'' if arm.trace else '-none'}"
+        )
+        rows = self.evaluate(where, str(model), arm.cfg, arm.trace)
+        self._write(
+            path,
+            {"arm": arm.name, "axis": arm.axis, "seed": seed, **scores(rows), **dataset, **made,
+             "made_s": trained_s, "eval_s": _since(began)},
+        )  # fmt: skip
+
+    def trained(self, arm: Arm, seed: int) -> tuple[Path, dict[str, Any], dict[str, Any]]:
+        """The trained model's folder, the figures of its weights, and those of its build."""
+        run, recipes, base = self.built(arm.data, seed)
+        told = {
+            k: v
+            for k, v in vars(arm).items()
+            if k in ("weights", "credit", "normalise", "modalities", "train")
+        }
+        plain = {k: getattr(BOTH, k) for k in told}
+        name = "plain" if told == plain else arm.file
+        folder = run / name
+        data = run / "dataset"
+        if any(told[k] != plain[k] for k in ("weights", "credit", "normalise")):
+            data = folder / "dataset"
+        figures = folder / "weights.json"
+        if not figures.exists():
+            weighted = [s for r in recipes for s in reweighed(run, r, arm)]
+            if data != run / "dataset":
+                save_dataset(weighted, data, dataset_card(Account.of(weighted), {"model": base}))
+            folder.mkdir(parents=True, exist_ok=True)
+            self._write(figures, {
+                "candidates": len(weighted), "kept": sum(not s.dropped for s in weighted),
+                "ess_text": ess([s.text_weight for s in weighted]), "ess_image": ess([s.image_weight for s in weighted]),
+            })  # fmt: skip
+        if not (folder / "training.json").exists():
+            config = TrainConfig(
+                data, folder, base, arm.modalities, self.setting.epochs, seed=seed, **arm.train  # type: ignore[arg-type]
+            )  # fmt: skip
+            train(config, self.update)
+        prompts = {r.name: r.prompts.count for r in recipes}
+        return folder, json.loads(figures.read_text()), {"prompts": prompts}
+
+    def built(self, data: Data, seed: int) -> tuple[Path, list[Recipe], str]:
+        """The build of ``data``: its run directory, its recipes and the model whose candidates they are."""
+        run = self.run / f"seed{seed}" / data.name
+        base, before = "pocket", self.run / "untrained"
+        if data.round > 1:
+            last, _, _ = self.trained(replace(BOTH, data=replace(data, round=data.round - 1)), seed)
+            base, before = str(last), last / "eval-default"
+        recipes = self.recipes(data, self.evaluate(before, base))
+        if not (run / "build.json").exists():
+            build(run, recipes, base, "template", 0, seed + 1000 * (data.round - 1), progress=self.update)
+        return run, [r.for_vocabulary("scenes") for r in recipes], base
+
+    def recipes(self, data: Data, before: dict[str, list[EvalRow]]) -> list[Recipe]:
+        """The same number of candidates for every strategy."""
+        k = data.k or self.setting.k
+        total = max(4, round(self.setting.prompts * data.scale * self.setting.k / k))
+        if data.strategy == "targeted":
+            rows = [row for part in before.values() for row in part]
+            found = choose(find_weaknesses(rows, recipes=recipes_by_weakness()), WEAK, total, k)
+            counts = {r.name: r.prompts.count for r in found}
+        else:
+            names = ALIGNED if data.strategy == "aligned" else ("broad",)
+            counts = {name: total // len(names) for name in names}
+        scale = total / sum(counts.values())
+        out = []
+        for name, count in counts.items():
+            recipe = load_recipe(name)
+            sampling = {n: v.candidates for n, v in recipe.vocabularies.items()}
+            assert sampling.get("scenes") is None  # or the recipe's own cfg would be overridden there
+            out.append(
+                recipe.model_copy(
+                    update={
+                        "trace": data.trace,
+                        "prompts": recipe.prompts.model_copy(update={"count": max(1, round(count * scale))}),
+                        "candidates": recipe.candidates.model_copy(update={"k": k, "cfg": data.cfg}),
+                    }
+                )
+            )
+        return out
+
+    def _write(self, path: Path, row: dict[str, Any]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, (json.dumps(row) + "\n").encode())
+
+
+def reweighed(run: Path, recipe: Recipe, arm: Arm) -> list[Sample]:
+    """The build's candidates of one recipe under the arm's weights."""
+    sums = read_manifest(run).shards
+    mine = sorted(name for name in sums if name.startswith(f"{recipe.name}-"))
+    samples = dedupe_images(
+        [s for name in mine for s in read_shard(run / "shards" / name, sums[name])], recipe.dedupe.images
+    )
+    settings = recipe.weights.model_copy(update=arm.weights)
+    rewards = recipe.rewards
+    if arm.credit == "shared":
+        rewards = Rewards(image=rewards.image, text=rewards.image)
+    weighted = weigh(samples, recipe.model_copy(update={"weights": settings, "rewards": rewards}))
+    if arm.normalise == "group":
+        return weighted
+    known = [s.reward for s in weighted if s.reward is not None]
+    mean = sum(known) / len(known)
+
+    def globally(sample: Sample, old: float) -> float:
+        value = sample.reward if old else None  # what weighs nothing in its group weighs nothing here
+        return 0.0 if value is None else min(exp((value - mean) / settings.temperature), settings.max)
+
+    raw = [(globally(s, s.text_weight), globally(s, s.image_weight)) for s in weighted]
+    text, image = (
+        sum(column) / max(1, sum(x > 0 for x in column)) or 1.0 for column in zip(*raw, strict=True)
+    )
+    return [
+        replace(s, text_weight=t / text, image_weight=i / image)
+        for s, (t, i) in zip(weighted, raw, strict=True)
+    ]
+
+
+def scores(rows: dict[str, list[EvalRow]]) -> dict[str, Any]:
+    """Mean score of each prompt by part and category, strict word accuracy of the text, who opened the images."""
+    parts: dict[str, dict[str, dict[str, list[float]]]] = {}
+    for part, some in rows.items():
+        for row in some:
+            if row.score is not None:
+                parts.setdefault(part, {}).setdefault(row.category, {}).setdefault(row.prompt_id, []).append(
+                    row.score
+                )
+    words = [float(r.extra["word_accuracy"]) for r in rows["text"] if "word_accuracy" in r.extra]
+    return {
+        "parts": {
+            part: {
+                c: [round(sum(v) / len(v), 4) for _, v in sorted(p.items())] for c, p in categories.items()
+            }
+            for part, categories in parts.items()
+        },
+        "word_accuracy": sum(words) / max(1, len(words)),
+        "opens alone": transition_rate([r for some in rows.values() for r in some]).get("model", 0.0),
+    }
+
+
+def _since(began: float) -> float:
+    return round(time.monotonic() - began, 1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--run", type=Path, default=Path("runs/study"))
+    parser.add_argument("--results", type=Path, default=None, help="default: RUN/SETTING/results")
+    parser.add_argument("--setting", choices=SETTINGS, default="small")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--axes", nargs="*", choices=AXES, default=[])
+    args = parser.parse_args()
+    setting = SETTINGS[args.setting]
+    run = args.run / args.setting
+    update, stop = progress()
+    study = Study(run, args.results or run / "results", setting, update)
+    study.baselines()
+    for axis in args.axes or setting.axes or AXES:
+        for seed in args.seeds:
+            for arm in AXES[axis]:
+                study.arm(arm, seed)
+                print(f"{arm.axis}: {arm.name}, seed {seed}", flush=True)
+    stop()
+
+
+if __name__ == "__main__":
+    main()
