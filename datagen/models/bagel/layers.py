@@ -8,6 +8,8 @@ result is the same and every expert is one dense matrix product. Parameter names
 """
 
 import math
+from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -53,9 +55,21 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return (x * cos + turned * sin).to(x.dtype)
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor) -> Tensor:
-    """Masked attention; ``q`` [B, H, Q, D], ``k`` and ``v`` [B, kv_heads, S, D], ``mask`` bool."""
+@cache
+def _flex() -> Any:
+    from torch.nn.attention.flex_attention import flex_attention
+
+    return torch.compile(flex_attention)  # uncompiled it would hold all scores at once
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Any) -> Tensor:
+    """Masked attention; ``q`` [B, H, Q, D], ``k`` and ``v`` [B, kv_heads, S, D].
+
+    ``mask``: bool, or flex attention's block mask.
+    """
     groups = q.shape[1] // k.shape[1]
+    if not isinstance(mask, Tensor):
+        return _flex()(q, k, v, block_mask=mask, enable_gqa=groups > 1)
     if q.device.type == "cpu" and not q.requires_grad:
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, enable_gqa=groups > 1)
     if groups > 1:  # on a GPU no fused kernel takes a mask and grouped heads at once
@@ -98,7 +112,7 @@ class Attention(nn.Module):
         gen: Tensor | None,
         cos: Tensor,
         sin: Tensor,
-        mask: Tensor,
+        mask: Any,
         past: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor]]:
         """Returns both streams and this call's keys and values [B, kv_heads, S, head_dim]."""
@@ -132,7 +146,7 @@ class Layer(nn.Module):
         gen: Tensor | None,
         cos: Tensor,
         sin: Tensor,
-        mask: Tensor,
+        mask: Any,
         past: tuple[Tensor, Tensor] | None,
     ) -> tuple[Tensor, Tensor | None, tuple[Tensor, Tensor]]:
         normed = None if gen is None else self.input_layernorm_moe_gen(gen)

@@ -1,8 +1,7 @@
 """BAGEL: one network for text and image, its per-sample losses and its checkpoint.
 
 Text is predicted token by token; the image is a rectified flow on latent patches, conditioned
-through attention. What is left out: packed sequences and sharding. The generation loop is in
-``generate.py``, looking at images in ``vision.py``, the protocol object in ``__init__.py``.
+through attention. Rows are padded or packed (``packing.py``). The generation loop is in ``generate.py``, looking at images in ``vision.py``, the protocol object in ``__init__.py``.
 Follows ByteDance-Seed/Bagel ``modeling/bagel/bagel.py``; state-dict keys are the same.
 """
 
@@ -16,6 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from datagen.models.bagel.config import BagelConfig
 from datagen.models.bagel.flow import shifted
 from datagen.models.bagel.layers import Layer, PositionEmbedding, RMSNorm, TimestepEmbedder, rope
+from datagen.models.bagel.packing import Packing
 from datagen.models.bagel.vision import Connector, VisionModel
 from datagen.models.base import UnifiedBatch, UnifiedLoss
 
@@ -55,6 +55,8 @@ class Bagel(nn.Module):
             self.vit_pos_embed = PositionEmbedding(config.vit_side, config.hidden_size)
         self.border = (0, 0)  # ids of <|vision_start|> and <|vision_end|>, set by the owner
         self.checkpointing = False
+        self.packed = False  # train on packed rows
+        self.always_draw = False  # under sharding: every process runs both experts in every batch
         self.think: tuple[int, ...] = ()  # ids of the thinking prompt, set by the owner
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
@@ -73,7 +75,7 @@ class Bagel(nn.Module):
         und: Tensor,
         gen: Tensor | None,
         positions: Tensor,
-        mask: Tensor,
+        mask: Any,
         past: list[tuple[Tensor, Tensor]] | None = None,
     ) -> tuple[Tensor, Tensor | None, list[tuple[Tensor, Tensor]]]:
         """Both streams through all layers.
@@ -162,8 +164,11 @@ class Bagel(nn.Module):
         """Velocity and its target [B, N, patch_dim], and the logits at the labelled positions [L, V]."""
         device = batch.input_ids.device
         n, length = batch.input_ids.shape
-        if not bool(batch.image_mask.any()):
-            return self.predict_text(batch)
+        drawn = batch.image_mask
+        if not bool(drawn.any()):
+            if not self.always_draw:
+                return self.predict_text(batch)
+            drawn = torch.arange(n, device=device) == 0  # a picture of nothing, whose loss is masked
         x0 = self.patchify(batch.image.float())
         t = self.sample_t(n, device, generator)
         noise = torch.randn(x0.shape, generator=generator, device=device)
@@ -178,11 +183,38 @@ class Bagel(nn.Module):
         kept = self.think_length(batch.input_ids)
         at = torch.where(dropped, kept, text_length)[:, None].expand(n, 2 + x0.shape[1])
         sees = batch.text_mask & (~dropped[:, None] | (torch.arange(length, device=device) < kept[:, None]))
+        positions = torch.cat([positions, at], dim=1)
+        if self.packed:
+            packing = Packing.of(batch.text_mask, drawn, x0.shape[1], sees)
+            return self.predict_packed(batch, packing, und, gen, positions, x_t, t, noise - x0)
         mask = self.training_mask(batch.text_mask, 2 + x0.shape[1], sees)
-        hidden, image, _ = self.run(und, gen, torch.cat([positions, at], dim=1), mask)
+        hidden, image, _ = self.run(und, gen, positions, mask)
         assert image is not None
         logits = self.language_model.lm_head(hidden[:, :length][batch.label_mask])
         return self.velocity(image, x_t, t), noise - x0, logits
+
+    def predict_packed(
+        self,
+        batch: UnifiedBatch,
+        packing: Packing,
+        und: Tensor,
+        gen: Tensor,
+        positions: Tensor,
+        x_t: Tensor,
+        t: Tensor,
+        target: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The rest of ``predict`` on one row of the real tokens; velocities are 0 where no picture is."""
+        texts, drawn, width = und.shape[1], packing.drawn, gen.shape[1]
+        places = torch.cat([positions[:, :texts][packing.und], positions[drawn, texts:].flatten()])
+        hidden, image, _ = self.run(
+            und[packing.und][None], gen[drawn].flatten(0, 1)[None], places[None], packing.mask()
+        )
+        assert image is not None
+        labelled = F.pad(batch.label_mask, (0, 2))[packing.und]
+        velocity = torch.zeros_like(target)
+        velocity[drawn] = self.velocity(image[0].unflatten(0, (-1, width)), x_t[drawn], t[drawn])
+        return velocity, target, self.language_model.lm_head(hidden[0][labelled])
 
     def predict_text(self, batch: UnifiedBatch) -> tuple[Tensor, Tensor, Tensor]:
         """``predict`` for a batch without pictures: no generation stream, a velocity of zeros."""
