@@ -223,6 +223,11 @@ def train(
         typer.Option(min=0, help="LoRA rank; 0 trains all; default 16 above 1 B parameters, else 0"),
     ] = None,
     optimizer: Annotated[str, typer.Option(help="adamw / adamw8bit")] = "adamw",
+    pack: Annotated[
+        bool | None,
+        typer.Option("--pack/--no-pack", help="rows without padding; default above 1 B parameters"),
+    ] = None,
+    shard: Annotated[bool, typer.Option("--shard", help="FSDP2 over the processes of torchrun")] = False,
     report_to: Annotated[str, typer.Option(help="tensorboard,trackio,wandb: beside log.jsonl")] = "",
     eval_every: Annotated[int, typer.Option(min=0, help="steps between evaluations; 0 never")] = 0,
     suite: Annotated[str, typer.Option(help="what --eval-every evaluates on")] = "scenes",
@@ -255,6 +260,8 @@ def train(
         image_lr=image_lr,
         lora=lora,
         optimizer=optimizer,  # type: ignore[arg-type]  # refused with the valid names
+        pack=pack,
+        shard=shard,
         report_to=tuple(name.strip() for name in report_to.split(",") if name.strip()),
         eval_every=eval_every,
         seed=seed,

@@ -45,6 +45,19 @@ def recompute(module: nn.Module) -> bool:
     return False
 
 
+def pack(config: TrainConfig, module: nn.Module) -> None:
+    """Train on packed rows where that is asked for, by default above a billion parameters.
+
+    Raises ``InputError`` for a model that cannot.
+    """
+    can = hasattr(module, "packed")
+    if config.pack and not can:
+        raise InputError("--pack: this model trains on padded rows only; BAGEL can be packed")
+    if can:
+        large = sum(p.numel() for p in module.parameters()) > LORA_ABOVE
+        module.packed = large if config.pack is None else config.pack
+
+
 def optimizer_class(config: TrainConfig) -> Any:
     """AdamW, or torchao's with 8-bit states (a quarter of the memory)."""
     if config.optimizer == "adamw":

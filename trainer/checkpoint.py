@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from datagen.errors import InputError
+from trainer.sharding import spread, whole
 
 
 class Average:
@@ -53,14 +55,16 @@ class Average:
     def save(self, path: Path) -> None:
         """Whole or not at all: ``last_checkpoint`` takes the file as proof of a finished checkpoint."""
         partial = path.with_suffix(".partial")
-        torch.save({"steps": self.steps, "shadow": self.shadow}, partial)
-        os.replace(partial, path)
+        shadow = [whole(s) for s in self.shadow]
+        if not dist.is_initialized() or dist.get_rank() == 0:
+            torch.save({"steps": self.steps, "shadow": shadow}, partial)
+            os.replace(partial, path)
 
     def load(self, path: Path) -> None:
         saved = torch.load(path, weights_only=True)
         self.steps = saved["steps"]
         for s, x in zip(self.shadow, saved["shadow"], strict=True):
-            s.copy_(x)
+            s.copy_(spread(x, s))
 
 
 # Attention and MLP projections: language models' names, and those of diffusers' attention.

@@ -43,6 +43,8 @@ class TrainConfig:
     optimizer: Literal["adamw", "adamw8bit"] = "adamw"
     report_to: tuple[str, ...] = ()  # of LOGGERS, beside log.jsonl
     eval_every: int = 0  # steps between calls of the evaluation hook; 0 never
+    pack: bool | None = None  # rows without padding; None: above a billion parameters, where the model can
+    shard: bool = False  # FSDP2 over the processes of a launch, see trainer.sharding
     max_grad_norm: float = 1.0
     bf16: bool = True
     seed: int = 0

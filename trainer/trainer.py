@@ -5,6 +5,7 @@ two experts' learning rates, the average and the log. Nothing here knows a rewar
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import transformers
 from torch import Tensor, nn
 from transformers import TrainerCallback
@@ -20,13 +22,14 @@ from datagen.errors import InputError, TrainingError
 from datagen.models import load_model
 from datagen.models.base import UnifiedBatch, UnifiedModel
 from datagen.weights import ess
-from trainer.arguments import lora_rank, optimizer_class, rates, recompute, training_arguments
+from trainer.arguments import lora_rank, optimizer_class, pack, rates, recompute, training_arguments
 from trainer.checkpoint import Average, add_lora, begin, last_checkpoint, merge_lora, step_of, trim_log
 from trainer.config import MODALITIES, TrainConfig
 from trainer.data import applied_weights, fingerprint, load_examples, to_example
 from trainer.loss import Policy, weighted_loss
 from trainer.meters import Throughput, image_tokens
 from trainer.parameters import freeze, groups
+from trainer.sharding import gathered, load_shards, save_shards, shard, whole
 
 Hook = Callable[[Path, int], Mapping[str, float]]
 
@@ -78,7 +81,7 @@ class RewardWeightedTrainer(transformers.Trainer):
         if self.accelerator.sync_gradients:  # all of the batch is in .grad, and not clipped yet
             for group in self.optimizer.param_groups:
                 grads = [p.grad for p in group["params"] if p.grad is not None]
-                self.note(f"grad_norm_{group['name']}", float(nn.utils.get_total_norm(grads)))
+                self.note(f"grad_norm_{group['name']}", float(whole(nn.utils.get_total_norm(grads))))
         return loss
 
     def _get_num_items_in_batch(self, batch_samples: list, device: torch.device) -> Any:
@@ -90,7 +93,26 @@ class RewardWeightedTrainer(transformers.Trainer):
         """Average ``value`` into the next line of the log."""
         self.sums.setdefault(name, []).append(value)
 
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        if not self.config.shard:
+            return super()._save_optimizer_and_scheduler(output_dir)
+        save_shards(Path(output_dir), self.model, self.optimizer.optimizer)
+        if self.args.should_save:
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / "scheduler.pt")
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if not self.config.shard or checkpoint is None:
+            return super()._load_optimizer_and_scheduler(checkpoint)
+        load_shards(Path(checkpoint), self.model, self.optimizer.optimizer)
+        self.lr_scheduler.load_state_dict(torch.load(Path(checkpoint) / "scheduler.pt", weights_only=True))
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        if not self.config.shard:  # shards hold the weights too, and are loaded with the optimizer's states
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+
     def _save(self, output_dir: str | None = None, state_dict: dict | None = None) -> None:
+        if self.config.shard:
+            return
         if state_dict is None:
             names = dict(self.model.named_parameters(remove_duplicate=False))
             kept = {k: v for k, v in self.model.state_dict().items() if k not in names}  # buffers
@@ -134,8 +156,10 @@ class RewardWeightedTrainer(transformers.Trainer):
         if "loss" in logs:
             extra |= self.meter.read()
         row = {"step": self.state.global_step, **{k: v for k, v in logs.items() if k != "epoch"}, **extra}
-        with self.log_path.open("a") as file:
-            file.write(json.dumps({k: float(v) for k, v in row.items() if isinstance(v, int | float)}) + "\n")
+        if self.is_world_process_zero():
+            with self.log_path.open("a") as file:
+                numbers = {k: float(v) for k, v in row.items() if isinstance(v, int | float)}
+                file.write(json.dumps(numbers) + "\n")
         super().log({**logs, **extra}, *args, **kwargs)
 
 
@@ -182,12 +206,19 @@ def train(
     Raises ``TrainingError`` when the data teach nothing or the loss is not finite, ``InputError`` when
     the data cannot be read or there is nothing to resume.
     """
-    if config.eval_every and (evaluate is None or config.lora):
-        raise InputError("eval_every needs an evaluation hook, and all parameters trained (lora 0)")
+    if config.eval_every and (evaluate is None or config.lora or config.shard):
+        raise InputError(
+            "eval_every needs an evaluation hook, and all parameters trained (lora 0), not sharded"
+        )
+    if config.shard and "WORLD_SIZE" not in os.environ:
+        raise InputError("--shard needs a launcher: torchrun --nproc-per-node N -m datagen train --shard")
     transformers.utils.logging.set_verbosity_error()
     rows, total = load_examples(config.data, config.weight)
     torch.manual_seed(config.seed)
-    model = load_model(config.model, "cuda" if torch.cuda.is_available() else "cpu")
+    state = config.out / "trainer"
+    arguments = training_arguments(config, state)
+    first = arguments.process_index == 0  # and, in a launch, the process group begins here
+    model = load_model(config.model, "cpu" if config.shard else arguments.device.type)
     rank = lora_rank(config, model.module)
     lrs = rates(config, model.module, rank)
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
@@ -199,19 +230,24 @@ def train(
     if rank:
         add_lora(model.module, rank)
     recompute(model.module)
+    pack(config, model.module)
     freeze(model.module, config.weight)
     policy = Policy(model, config.reference_penalty)
-    state = config.out / "trainer"
+    if config.shard:
+        shard(policy, model.module, config.bf16)
     log = config.out / "log.jsonl"
     last = last_checkpoint(state, fixed) if config.resume else None
     average = Average(model.module, config.ema)
-    if last is None:
-        begin(state, fixed)
-        log.unlink(missing_ok=True)
-    else:
+    if last is not None:
         average.load(last / "average.pt")
-        trim_log(log, step_of(last))
-    arguments = training_arguments(config, state)
+    if first:
+        if last is None:
+            begin(state, fixed)
+            log.unlink(missing_ok=True)
+        else:
+            trim_log(log, step_of(last))
+    if dist.is_initialized():
+        dist.barrier()
 
     def collate(part: list[dict[str, Any]]) -> dict[str, Tensor]:
         return vars(model.collate([to_example(row, config.weight) for row in part]))
@@ -228,6 +264,8 @@ def train(
         data_collator=collate,
         callbacks=[Averaging(average, progress)],
     )
+    # Set late: Trainer refuses to checkpoint what was sharded before it, and here it does not have to.
+    trainer.is_distributed_loading_by_transformers = config.shard
     if evaluate is not None and config.eval_every:
         trainer.add_callback(Evaluating(model, average, config, evaluate))
     trainer.remove_callback(transformers.PrinterCallback)
@@ -239,13 +277,23 @@ def train(
         raise TrainingError(f"{state}: {error.strerror}; free space and run again with --resume") from error
     if config.ema:
         average.apply()
-    if rank:
-        merge_lora(model.module)
-    model.module.eval()
-    model.save(str(config.out))
+    if config.shard:
+        state_dict = gathered(model.module)
+        if first:
+            model = load_model(config.model)
+            if rank:
+                add_lora(model.module, rank)
+            model.module.load_state_dict(state_dict)
+    if first:
+        if rank:
+            merge_lora(model.module)
+        model.module.eval()
+        model.save(str(config.out))
+        (config.out / "training.json").write_text(json.dumps(settings, indent=2) + "\n")
+    if dist.is_initialized():
+        dist.barrier()
     logged = [json.loads(line) for line in log.read_text().splitlines()]
     losses = [row for row in logged if "loss_text" in row or "loss_image" in row]
-    (config.out / "training.json").write_text(json.dumps(settings, indent=2) + "\n")
     return TrainSummary(
         steps=trainer.state.global_step,
         seconds=time.monotonic() - started,
