@@ -1,0 +1,235 @@
+"""``docs/study.md`` and its plot from the study's result files: ``python -m benchmarks.study_report``.
+
+Every figure is a paired difference: the same prompts, the same images' seeds. Its interval is a bootstrap
+over prompts and over training seeds at once, and the p-value of an arm's mean over the four parts is
+corrected within its axis (Holm). What was not run is listed, never filled in. Needs matplotlib for the plot.
+"""
+
+import argparse
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.study import AXES, BOTH, PARTS, Arm
+from datagen.statistics import holm
+
+RESULTS = Path("benchmarks/results/study")
+DRAWS = 4000
+UNTOUCHED = (
+    "single_object",
+    "two_object",
+    "colors",
+    "color_attr",
+)  # of compose; no targeted build was for them
+Row = Mapping[str, Any]
+HEAD = """# The paper's findings at pocket scale
+
+Written by `python -m benchmarks.study_report` from the files in `benchmarks/results/study`, which
+`python -m benchmarks.study --setting full` made; a test checks that this page and those files agree.
+Points are percent. An interval is a 95% bootstrap over prompts and over training seeds; p is of the mean over
+the four parts, corrected within its table (Holm). With one seed an interval covers prompts only.
+
+The suite: *compose* is GenEval's six skills, *dense* three to six objects scored by atoms with dependencies,
+*knowledge* riddles of two facts, *text* words of three to five letters by spelling. All targets are held out,
+and the judges are networks that no build weighs by.
+"""
+
+
+@dataclass(frozen=True)
+class Change:
+    mean: float
+    low: float
+    high: float
+    p: float
+
+    def __str__(self) -> str:
+        return f"{100 * self.mean:+.1f} ({100 * self.low:+.1f} to {100 * self.high:+.1f})"
+
+
+def load(folder: Path) -> dict[tuple[str, str], dict[int, Row]]:
+    """(axis, arm) -> seed -> row; baselines are of the axis ``baseline`` and seed 0."""
+    found: dict[tuple[str, str], dict[int, Row]] = {}
+    for path in sorted(folder.glob("*.json")):
+        row = json.loads(path.read_text(encoding="utf-8"))
+        found.setdefault((row["axis"], row["arm"]), {})[row.get("seed", 0)] = row
+    return found
+
+
+def change(
+    before: Sequence[Row], after: Sequence[Row], parts: Sequence[str], only: Sequence[str] = ()
+) -> Change:
+    """The mean over ``parts`` of the mean over categories (``only`` those), paired by prompt and by seed.
+
+    ``before`` has one row for each of ``after``, or one for all.
+    """
+    befores = list(before) * (len(after) // len(before))
+    rng = np.random.default_rng(0)
+    seeds = rng.integers(0, len(after), (DRAWS, len(after)))
+    means, draws = [], []
+    for part in parts:
+        categories = [c for c in after[0]["parts"][part] if not only or c in only]
+        for category in categories:
+            delta = np.array([a["parts"][part][category] for a in after]) - np.array(
+                [b["parts"][part][category] for b in befores]
+            )  # [seeds, prompts]
+            prompts = rng.integers(0, delta.shape[1], (DRAWS, delta.shape[1]))
+            share = 1 / (len(parts) * len(categories))
+            means.append(share * delta.mean())
+            draws.append(share * delta[seeds[:, :, None], prompts[:, None, :]].mean((1, 2)))
+    drawn = np.sum(draws, axis=0)
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    p = min(1.0, 2 * max(min((drawn <= 0).mean(), (drawn >= 0).mean()), 1 / DRAWS))
+    return Change(float(np.sum(means)), float(low), float(high), float(p))
+
+
+def level(rows: Sequence[Row], part: str) -> float:
+    return float(np.mean([[np.mean(scores) for scores in row["parts"][part].values()] for row in rows]))
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def paired(one: Mapping[int, Row], other: Mapping[int, Row]) -> tuple[list[Row], list[Row]]:
+    """Rows of the seeds that both have."""
+    both = sorted(one.keys() & other.keys())
+    return [one[s] for s in both], [other[s] for s in both]
+
+
+def baseline(arm: Arm, found: Mapping[tuple[str, str], Mapping[int, Row]]) -> list[Row]:
+    """The untrained model, sampled as the arm is."""
+    name = "untrained" if arm.cfg is None else f"untrained, tested at {arm.cfg:g}"
+    return [found["baseline", name if arm.trace else "untrained, no trace"][0]]
+
+
+def axis_table(axis: str, found: Mapping[tuple[str, str], Mapping[int, Row]]) -> str:
+    """Each arm against the untrained model and, where it is another, against *targeted, both weighted*."""
+    arms = [*([] if BOTH in AXES[axis] else [BOTH]), *AXES[axis]]
+    done = [arm for arm in arms if (arm.axis, arm.name) in found]
+    if not done or (done == [BOTH] and BOTH not in AXES[axis]):
+        return "Not run yet.\n"
+    reference = found.get((BOTH.axis, BOTH.name), {})
+    gains, against = {}, {}
+    for arm in done:
+        mine = found[arm.axis, arm.name]
+        gains[arm] = [
+            *(change(baseline(arm, found), list(mine.values()), [part]) for part in PARTS),
+            change(baseline(arm, found), list(mine.values()), list(PARTS)),
+        ]
+        pair = paired(reference, mine)
+        if arm != BOTH and pair[0]:
+            against[arm] = change(pair[0], pair[1], list(PARTS))
+    adjusted = dict(zip(done, holm([gains[a][-1].p for a in done]), strict=True))
+    others = dict(zip(against, holm([c.p for c in against.values()]), strict=True))
+    rows = []
+    for arm in done:
+        mine = list(found[arm.axis, arm.name].values())
+        name = "**targeted, both weighted**" if arm == BOTH else arm.name
+        rows.append([
+            name, str(len(mine)), *map(str, gains[arm]), f"{adjusted[arm]:.3f}",
+            f"{against[arm]}, p {others[arm]:.3f}" if arm in against else "",
+            f"{100 * np.mean([r['opens alone'] for r in mine]):.1f}",
+            f"{np.mean([r['ess_text'] for r in mine]):.0f} / {np.mean([r['ess_image'] for r in mine]):.0f}",
+        ])  # fmt: skip
+    missing = [a.name for a in arms if a not in done]
+    head = (
+        "arm",
+        "seeds",
+        *PARTS,
+        "mean of four",
+        "p",
+        "against targeted",
+        "opens alone, %",
+        "ESS text / image",
+    )
+    return table(head, rows) + (f"\nNot run yet: {', '.join(missing)}.\n" if missing else "")
+
+
+def report(folder: Path = RESULTS) -> str:
+    """The whole page."""
+    found = load(folder)
+    bases = {name: list(rows.values()) for (axis, name), rows in found.items() if axis == "baseline"}
+    out = [HEAD, "## Where it starts\n"]
+    out.append(
+        table(
+            ("untrained model", *PARTS, "mean of four", "words right, %"),
+            [
+                [
+                    name,
+                    *(f"{100 * level(rows, p):.1f}" for p in PARTS),
+                    f"{100 * np.mean([level(rows, p) for p in PARTS]):.1f}",
+                    f"{100 * rows[0]['word_accuracy']:.1f}",
+                ]
+                for name, rows in sorted(bases.items())
+            ],
+        )
+    )
+    for axis in AXES:
+        out += [
+            f"## {axis.capitalize()}\n",
+            f"Differences from the untrained model.\n\n{axis_table(axis, found)}",
+        ]
+    trained = list(found.get((BOTH.axis, BOTH.name), {}).values())
+    if trained:
+        start = [found["baseline", "untrained"][0]]
+        kept = [[c, str(change(start, trained, ["compose"], [c]))] for c in UNTOUCHED]
+        out += ["## Forgetting\n", "What *targeted, both weighted* does to skills it was not built for.\n"]
+        out += [table(("skill", "difference"), kept)]
+        words = 100 * np.mean([r["word_accuracy"] for r in trained])
+        out += [
+            f"Words drawn without a fault: {100 * start[0]['word_accuracy']:.1f}% before, {words:.1f}% after.\n"
+        ]
+    return "\n".join(out)
+
+
+def plot(folder: Path, path: Path) -> None:
+    """The mean over the four parts of every arm that was run, with its interval."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    found = load(folder)
+    arms = [arm for some in AXES.values() for arm in some if (arm.axis, arm.name) in found]
+    changes = [change(baseline(a, found), list(found[a.axis, a.name].values()), list(PARTS)) for a in arms]
+    figure, axes = pyplot.subplots(figsize=(7, 0.9 + 0.32 * len(arms)))
+    y = range(len(arms))
+    middle = np.array([100 * c.mean for c in changes])
+    spread = np.abs(np.array([[100 * c.low, 100 * c.high] for c in changes]).T - middle)
+    axes.errorbar(middle, y, xerr=spread, fmt="o", color="#2660d6", ecolor="#9bb5ee", capsize=3)
+    axes.axvline(0, color="#888", linewidth=0.8)
+    axes.set_yticks(y, [f"{a.axis}: {a.name}" for a in arms])
+    axes.invert_yaxis()
+    axes.set_xlabel("points over the untrained model, mean of four parts")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, default=Path("docs/study.md"))
+    args = parser.parse_args()
+    text = report(args.results)
+    args.out.write_text(text + "\n![every arm](study.png)\n\n" + conclusions(args.out), encoding="utf-8")
+    plot(args.results, args.out.with_suffix(".png"))
+
+
+MARK = "## What follows"
+
+
+def conclusions(path: Path) -> str:
+    """The part that a person writes, kept as it is."""
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return text[text.index(MARK) :] if MARK in text else f"{MARK}\n"
+
+
+if __name__ == "__main__":
+    main()
