@@ -117,22 +117,22 @@ def axis_table(axis: str, found: Mapping[tuple[str, str], Mapping[int, Row]]) ->
     gains, against = {}, {}
     for arm in done:
         mine = found[arm.axis, arm.name]
-        gains[arm] = [
+        gains[arm.file] = [
             *(change(baseline(arm, found), list(mine.values()), [part]) for part in PARTS),
             change(baseline(arm, found), list(mine.values()), list(PARTS)),
         ]
         pair = paired(reference, mine)
         if arm != BOTH and pair[0]:
-            against[arm] = change(pair[0], pair[1], list(PARTS))
-    adjusted = dict(zip(done, holm([gains[a][-1].p for a in done]), strict=True))
+            against[arm.file] = change(pair[0], pair[1], list(PARTS))
+    adjusted = dict(zip([a.file for a in done], holm([gains[a.file][-1].p for a in done]), strict=True))
     others = dict(zip(against, holm([c.p for c in against.values()]), strict=True))
     rows = []
     for arm in done:
         mine = list(found[arm.axis, arm.name].values())
         name = "**targeted, both weighted**" if arm == BOTH else arm.name
         rows.append([
-            name, str(len(mine)), *map(str, gains[arm]), f"{adjusted[arm]:.3f}",
-            f"{against[arm]}, p {others[arm]:.3f}" if arm in against else "",
+            name, str(len(mine)), *map(str, gains[arm.file]), f"{adjusted[arm.file]:.3f}",
+            f"{against[arm.file]}, p {others[arm.file]:.3f}" if arm.file in against else "",
             f"{100 * np.mean([r['opens alone'] for r in mine]):.1f}",
             f"{np.mean([r['ess_text'] for r in mine]):.0f} / {np.mean([r['ess_image'] for r in mine]):.0f}",
         ])  # fmt: skip
