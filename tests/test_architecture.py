@@ -34,6 +34,7 @@ LAYERS = (
      "manifest", "journal", "checks", "prompting"},
     {"workers", "quarantine", "stages", "making", "pipeline", "evaluate", "hub", "report", "monitor", "doctor", "loop"},
     {"cli"},
+    {"__main__"},
 )  # fmt: skip
 
 

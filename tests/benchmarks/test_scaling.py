@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.scaling import Bagel, needed, seconds_line, table
+from benchmarks.scaling import Bagel, loop, needed, seconds_line, table
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "scaling.md"
 
@@ -11,6 +11,11 @@ def test_the_document_quotes_the_printed_lines():
     text = DOCUMENT.read_text()
     for line in (seconds_line(0.3), needed(0.3), *table(0.3, 2.5)):
         assert line in text
+
+
+def test_the_readme_quotes_what_one_turn_takes():
+    readme = (DOCUMENT.parents[1] / "README.md").read_text()
+    assert all(line in readme for line in loop(0.3))
 
 
 def test_half_the_utilisation_draws_for_twice_as_long():
