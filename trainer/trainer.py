@@ -7,7 +7,8 @@ two experts' learning rates, the average and the log. Nothing here knows a rewar
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from trainer.arguments import lora_rank, optimizer_class, pack, rates, recompute
 from trainer.checkpoint import Average, add_lora, begin, last_checkpoint, merge_lora, step_of, trim_log
 from trainer.config import MODALITIES, TrainConfig
 from trainer.data import applied_weights, fingerprint, load_examples, to_example
+from trainer.latents import Latents, numbered
 from trainer.loss import Policy, weighted_loss
 from trainer.meters import Throughput, image_tokens
 from trainer.parameters import freeze, groups
@@ -194,6 +196,17 @@ class Evaluating(TrainerCallback):
             file.write(json.dumps({"step": state.global_step, **scores}) + "\n")
 
 
+@contextmanager
+def blaming(data: Path, state: Path) -> Iterator[None]:
+    """Errors of files as what they are: a picture that does not decode, or a disk that is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # PIL's own; the disk's have a number
+            raise InputError(f"{data}: a picture cannot be decoded: {error}") from error
+        raise TrainingError(f"{state}: {error.strerror}; free space and run again with --resume") from error
+
+
 def train(
     config: TrainConfig,
     progress: Any = lambda stage, done, total: None,
@@ -249,7 +262,16 @@ def train(
     if dist.is_initialized():
         dist.barrier()
 
+    latents = None
+    if getattr(model, "encodes", False) and "image" in (config.weight or MODALITIES):
+        latents = Latents(state, fixed["data"])
+        with blaming(config.data, state):
+            latents.make(rows, model, progress)
+        rows = numbered(rows)
+
     def collate(part: list[dict[str, Any]]) -> dict[str, Tensor]:
+        if latents is not None:
+            part = [row | {"image": latents(row)} if row["image"] is not None else row for row in part]
         return vars(model.collate([to_example(row, config.weight) for row in part]))
 
     started = time.monotonic()
@@ -269,12 +291,8 @@ def train(
     if evaluate is not None and config.eval_every:
         trainer.add_callback(Evaluating(model, average, config, evaluate))
     trainer.remove_callback(transformers.PrinterCallback)
-    try:
+    with blaming(config.data, state):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
-    except OSError as error:
-        if error.errno is None:  # PIL's own; the disk's have a number
-            raise InputError(f"{config.data}: a picture cannot be decoded: {error}") from error
-        raise TrainingError(f"{state}: {error.strerror}; free space and run again with --resume") from error
     if config.ema:
         average.apply()
     if config.shard:

@@ -47,11 +47,14 @@ class UnifiedSample:
 
 @dataclass(frozen=True)
 class Example:
-    """One training example. ``image`` None trains the trace only; an empty ``trace`` the image only."""
+    """One training example. ``image`` None trains the trace only; an empty ``trace`` the image only.
+
+    A tensor is an image that the model's ``represent`` has encoded before.
+    """
 
     prompt: str
     trace: str
-    image: "Image | None"
+    image: "Image | Tensor | None"
     text_weight: float = 1.0
     image_weight: float = 1.0
     open_image: bool = True  # supervise the opening token after the trace

@@ -115,7 +115,7 @@ class PipelineModel:
             text = template.replace("{prompt}", e.prompt).replace("{trace}", e.trace) if e.trace else e.prompt
             rows.append(list(text.encode()))
         longest = max(1, *(len(r) for r in rows))
-        images = [self._latents(e.image) for e in examples if e.image is not None]
+        images = [self.represent(e.image) for e in examples if e.image is not None]
         blank = torch.zeros_like(images[0]) if images else torch.zeros(1, 1, 1)
         encoded = iter(images)
         n = len(examples)
@@ -130,7 +130,12 @@ class PipelineModel:
             image_weight=torch.tensor([e.image_weight for e in examples], dtype=torch.float32),
         )
 
-    def _latents(self, image: Image.Image) -> Tensor:
+    encodes = True  # a picture costs an autoencoder before it is trained on
+
+    def represent(self, image: Image.Image | Tensor) -> Tensor:
+        """The latent [C, h, w] of one picture; a tensor is that already."""
+        if isinstance(image, Tensor):
+            return image
         size = (self.image_size, self.image_size)
         rgb = image.convert("RGB")
         if rgb.size != size:

@@ -194,13 +194,18 @@ class VQModel(ABC):
             text_mask=torch.arange(longest) < lengths[:, None],
             label_mask=labels >= 0,
             labels=labels,
-            image=torch.stack([blank if e.image is None else self._codes(e.image) for e in examples]),
+            image=torch.stack([blank if e.image is None else self.represent(e.image) for e in examples]),
             image_mask=torch.tensor([e.image is not None for e in examples]),
             text_weight=torch.tensor([e.text_weight for e in examples], dtype=torch.float32),
             image_weight=torch.tensor([e.image_weight for e in examples], dtype=torch.float32),
         )
 
-    def _codes(self, image: Image.Image) -> Tensor:
+    encodes = True  # a picture costs an autoencoder before it is trained on
+
+    def represent(self, image: Image.Image | Tensor) -> Tensor:
+        """The codes [N] of one picture; a tensor is that already."""
+        if isinstance(image, Tensor):
+            return image
         rgb = image.convert("RGB")
         size = (self.image_size, self.image_size)
         if rgb.size != size:

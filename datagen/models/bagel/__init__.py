@@ -126,9 +126,7 @@ class BagelModel:
         c = self.config
         side = c.latent_side * c.latent_patch_size
         blank = torch.zeros(c.latent_channels, side, side)
-        image = torch.stack(
-            [blank if e.image is None else self.encode_image(self.pixels(e.image)[None])[0] for e in examples]
-        )
+        image = torch.stack([blank if e.image is None else self.represent(e.image) for e in examples])
         return UnifiedBatch(
             input_ids=input_ids,
             text_mask=torch.arange(length) < lengths[:, None],
@@ -139,6 +137,15 @@ class BagelModel:
             text_weight=torch.tensor([e.text_weight for e in examples], dtype=torch.float32),
             image_weight=torch.tensor([e.image_weight for e in examples], dtype=torch.float32),
         )
+
+    @property
+    def encodes(self) -> bool:
+        """Whether a picture costs an autoencoder before it is trained on."""
+        return self.codec is not None
+
+    def represent(self, image: Image.Image | Tensor) -> Tensor:
+        """What is trained on of one picture, [C, h, w]; a tensor is that already."""
+        return image if isinstance(image, Tensor) else self.encode_image(self.pixels(image)[None])[0]
 
     def pixels(self, image: Image.Image) -> Tensor:
         """[3, H, W] in [-1, 1], resized to the model's size."""

@@ -219,7 +219,7 @@ def test_losses_are_those_of_a_plain_pass_over_the_sequence(model):
         model, [Example("two circles", "red circle", RED), Example("a star", "blue star top left", RED)]
     )
     prompt, trace = model.prompt_ids("two circles", True), model.trace_ids("red circle")
-    codes = model._codes(RED)
+    codes = model.represent(RED)
     embed = model.network.get_input_embeddings()
     given = [t for t in model.block() if t is not None]
     tokens, code = [], 0
