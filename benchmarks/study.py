@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from datagen.account import Account
+from datagen.budget import Yield
 from datagen.card import dataset_card
 from datagen.compare import transition_rate
 from datagen.console import progress
 from datagen.dataset import save_dataset
 from datagen.dedupe import dedupe_images
 from datagen.evals.rows import EvalRow
-from datagen.loop import choose, evaluate_to, recipes_by_weakness
+from datagen.loop import choose, evaluate_to, recipes_by_weakness, yields_of
 from datagen.manifest import read_manifest
 from datagen.pipeline import build
 from datagen.recipe import Recipe, Rewards, load_recipe
@@ -94,9 +95,10 @@ class Arm:
 
 BOTH = Arm("strategy", "targeted")  # the arm that every axis shares
 NO_CAP = 1e6
+PILOT = 0.2  # of a piloted build's prompts, spent on learning what passes
 WEAK = 5  # of the nine categories, those that a targeted build is for
 AXES: dict[str, tuple[Arm, ...]] = {
-    "strategy": (BOTH, *(Arm("strategy", s, Data(s)) for s in ("aligned", "broad"))),
+    "strategy": (BOTH, *(Arm("strategy", s, Data(s)) for s in ("aligned", "broad", "piloted"))),
     "modality": (
         Arm("modality", "SFT", modalities=()),
         Arm("modality", "text only", modalities=("text",)),
@@ -222,18 +224,30 @@ class Study:
         if data.round > 1:
             last, _, _ = self.trained(replace(BOTH, data=replace(data, round=data.round - 1)), seed)
             base, before = str(last), last / "eval-default"
-        recipes = self.recipes(data, self.evaluate(before, base))
+        recipes = self.recipes(data, self.evaluate(before, base), base, seed)
         if not (run / "build.json").exists():
             build(run, recipes, base, "template", 0, seed + 1000 * (data.round - 1), progress=self.update)
         return run, [r.for_vocabulary("scenes") for r in recipes], base
 
-    def recipes(self, data: Data, before: dict[str, list[EvalRow]]) -> list[Recipe]:
-        """The same number of candidates for every strategy."""
+    def recipes(
+        self, data: Data, before: dict[str, list[EvalRow]], base: str = "pocket", seed: int = 0
+    ) -> list[Recipe]:
+        """The same number of candidates for every strategy; a pilot's are part of it and are not trained on."""
         k = data.k or self.setting.k
         total = max(4, round(self.setting.prompts * data.scale * self.setting.k / k))
-        if data.strategy == "targeted":
+        if data.strategy in ("targeted", "piloted"):
             rows = [row for part in before.values() for row in part]
-            found = choose(find_weaknesses(rows, recipes=recipes_by_weakness()), WEAK, total, k)
+            yields: dict[str, Yield] = {}
+            if data.strategy == "piloted":
+                pilot = self.run / f"seed{seed}" / f"{data.name}-pilot"
+                first = self.recipes(replace(data, strategy="targeted", scale=PILOT * data.scale), before)
+                if not (pilot / "build.json").exists():
+                    build(pilot, first, base, "template", 0, seed + 500, progress=self.update)
+                yields = yields_of(pilot)
+                total -= sum(r.prompts.count for r in first)
+            found = choose(
+                find_weaknesses(rows, recipes=recipes_by_weakness(), yields=yields), WEAK, total, k
+            )
             counts = {r.name: r.prompts.count for r in found}
         else:
             names = ALIGNED if data.strategy == "aligned" else ("broad",)
