@@ -18,6 +18,7 @@ MEASURED = {"through workers": 3877.0, "finish": 2985.0}  # candidates/s: two wo
 BYTES_FINISH = 100  # of the driver's memory, a candidate
 BYTES_VECTOR = 1536  # of its scratch file
 BYTES_IMAGE = 400_000  # a PNG of 512 px, assumed
+UPLINK = 100e6 / 8  # bytes/s to the Hub, assumed
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,13 @@ def loop(utilisation: float, prompts: int = 160, epochs: int = 3, images: int = 
         f"`datagen train`, {epochs} epochs of adapters": epochs * made * flops / (PEAK * TRAINING),
     }
     head = ["| command | 1 GPU | 8 GPUs |", "|---|---|---|"]
-    return head + [f"| {name} | {s / 60:.0f} min | {s / 480:.0f} min |" for name, s in stages.items()]
+    rows = [f"| {name} | {s / 60:.0f} min | {s / 480:.0f} min |" for name, s in stages.items()]
+    upload = made * BYTES_IMAGE / UPLINK
+    rows.insert(1, "| `datagen weaknesses`, a million rows | 16 s of one CPU core | the same |")
+    rows.append(
+        f"| `datagen publish`, {made * BYTES_IMAGE / 2**30:.1f} GiB at 100 Mbit/s | {upload:.0f} s | the same |"
+    )
+    return head + rows
 
 
 def seconds_line(utilisation: float) -> str:

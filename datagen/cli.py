@@ -223,12 +223,17 @@ def train(
         typer.Option(min=0, help="LoRA rank; 0 trains all; default 16 above 1 B parameters, else 0"),
     ] = None,
     optimizer: Annotated[str, typer.Option(help="adamw / adamw8bit")] = "adamw",
+    ema: Annotated[float, typer.Option(min=0, max=1, help="decay of the averaged weights; 0 off")] = 0.98,
+    reference_penalty: Annotated[
+        float, typer.Option(min=0, help="weight of the velocity's distance to the untrained model's")
+    ] = 0.0,
     pack: Annotated[
         bool | None,
         typer.Option("--pack/--no-pack", help="rows without padding; default above 1 B parameters"),
     ] = None,
     shard: Annotated[bool, typer.Option("--shard", help="FSDP2 over the processes of torchrun")] = False,
     report_to: Annotated[str, typer.Option(help="tensorboard,trackio,wandb: beside log.jsonl")] = "",
+    save_steps: Annotated[int, typer.Option(min=1, help="steps between checkpoints")] = 50,
     eval_every: Annotated[int, typer.Option(min=0, help="steps between evaluations; 0 never")] = 0,
     suite: Annotated[str, typer.Option(help="what --eval-every evaluates on")] = "scenes",
     seed: Seed = 0,
@@ -260,8 +265,11 @@ def train(
         image_lr=image_lr,
         lora=lora,
         optimizer=optimizer,  # type: ignore[arg-type]  # refused with the valid names
+        ema=ema,
+        reference_penalty=reference_penalty,
         pack=pack,
         shard=shard,
+        save_steps=save_steps,
         report_to=tuple(name.strip() for name in report_to.split(",") if name.strip()),
         eval_every=eval_every,
         seed=seed,

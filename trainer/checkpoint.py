@@ -91,13 +91,39 @@ def add_lora(module: nn.Module, rank: int) -> None:
 
 def merge_lora(module: nn.Module) -> None:
     """Fold adapters into the weights, so that what is saved is an ordinary checkpoint."""
+    for name, layer in _adapted(module):
+        layer.merge()
+        _put(module, name, layer.get_base_layer())
+
+
+@contextmanager
+def merged(module: nn.Module) -> Iterator[None]:
+    """``merge_lora`` for a while. The weights come back bit for bit, from copies in the host's memory.
+
+    Subtracting the adapters again, as peft does, would leave rounding errors that grow with every visit.
+    """
+    layers = _adapted(module)
+    kept = [layer.get_base_layer().weight.detach().to("cpu", copy=True) for _, layer in layers]
+    merge_lora(module)
+    try:
+        yield
+    finally:
+        for (name, layer), weight in zip(layers, kept, strict=True):
+            with torch.no_grad():
+                layer.get_base_layer().weight.copy_(weight)
+            layer.merged_adapters.clear()
+            _put(module, name, layer)
+
+
+def _adapted(module: nn.Module) -> list[tuple[str, Any]]:
     from peft.tuners.lora import LoraLayer
 
-    for name, layer in list(module.named_modules()):
-        if isinstance(layer, LoraLayer):
-            layer.merge()
-            parent, _, leaf = name.rpartition(".")  # a head has no parent but the module itself
-            setattr(module.get_submodule(parent), leaf, layer.get_base_layer())
+    return [(name, layer) for name, layer in module.named_modules() if isinstance(layer, LoraLayer)]
+
+
+def _put(module: nn.Module, name: str, layer: nn.Module) -> None:
+    parent, _, leaf = name.rpartition(".")  # a head has no parent but the module itself
+    setattr(module.get_submodule(parent), leaf, layer)
 
 
 def begin(state: Path, settings: dict[str, Any]) -> None:

@@ -1,4 +1,5 @@
-"""What training costs: tokens a second by modality, and MFU (model FLOPs utilisation, PaLM's appendix B).
+"""What training costs and what it is given: tokens a second by modality, MFU (model FLOPs utilisation,
+PaLM's appendix B), the weights' histogram.
 
 FLOPs are counted from the parameters that each token really passes: text tokens the text expert,
 image tokens the generation expert, two for the forward pass, two for the gradient of activations and
@@ -9,6 +10,7 @@ so the figure is a lower bound. A device that is not in the table has no MFU.
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -24,6 +26,17 @@ PEAK = {  # dense bfloat16 FLOP/s, from the vendors' data sheets
     "L40S": 3.62e14,
     "RTX 4090": 1.65e14,
 }
+
+
+BARS = (0.0, 0.5, 1.0, 2.0, 4.0)  # upper ends; the last bar is open
+
+
+def histogram(weights: torch.Tensor) -> dict[str, float]:
+    """The share of ``weights`` [B] that are 0, in 0-0.5, 0.5-1, 1-2, 2-4 and above: scalars, for any logger."""
+    bars = torch.bucketize(weights.detach().cpu(), torch.tensor(BARS))
+    counts = torch.bincount(bars, minlength=len(BARS) + 1) / max(1, len(weights))
+    names = ["0", *(f"{low:g}-{high:g}" for low, high in pairwise(BARS)), f"over {BARS[-1]:g}"]
+    return dict(zip(names, counts.tolist(), strict=True))
 
 
 def peak_flops() -> float | None:

@@ -24,12 +24,21 @@ from datagen.models import load_model
 from datagen.models.base import UnifiedBatch, UnifiedModel
 from datagen.weights import ess
 from trainer.arguments import lora_rank, optimizer_class, pack, rates, recompute, training_arguments
-from trainer.checkpoint import Average, add_lora, begin, last_checkpoint, merge_lora, step_of, trim_log
+from trainer.checkpoint import (
+    Average,
+    add_lora,
+    begin,
+    last_checkpoint,
+    merge_lora,
+    merged,
+    step_of,
+    trim_log,
+)
 from trainer.config import MODALITIES, TrainConfig
 from trainer.data import applied_weights, fingerprint, load_examples, to_example
 from trainer.latents import Latents, numbered
 from trainer.loss import Policy, weighted_loss
-from trainer.meters import Throughput, image_tokens
+from trainer.meters import Throughput, histogram, image_tokens
 from trainer.parameters import freeze, groups
 from trainer.sharding import gathered, load_shards, save_shards, shard, whole
 
@@ -144,6 +153,8 @@ class RewardWeightedTrainer(transformers.Trainer):
                 self.note(f"loss_{name}", float((weight * value).detach().sum()) / total)
                 if name != "opening":
                     self.note(f"ess_{name}", ess(weight.tolist()))
+                    for bar, part in histogram(weight).items():
+                        self.note(f"weights_{name}/{bar}", part)
         if self.config.reference_penalty:
             self.note("drift", float(drift.detach()))
         if not torch.isfinite(loss):
@@ -189,7 +200,7 @@ class Evaluating(TrainerCallback):
         if state.global_step % self.config.eval_every or not state.is_world_process_zero:
             return
         folder = self.config.out / "eval" / f"step-{state.global_step}"
-        with self.average.applied():
+        with self.average.applied(), merged(self.model.module):
             self.model.save(str(folder))
         scores = self.hook(folder, state.global_step)
         with (self.config.out / "eval.jsonl").open("a") as file:
@@ -215,13 +226,15 @@ def train(
     """Train ``config.model`` on ``config.data``; the result is a checkpoint folder ``config.out``.
 
     ``evaluate`` is called every ``config.eval_every`` steps with a checkpoint folder and the step; what it
-    returns is a line of ``eval.jsonl``. Not with LoRA, whose adapters are folded in only at the end.
+    returns is a line of ``eval.jsonl``; not for sharded weights, of which no process has a whole model.
     Raises ``TrainingError`` when the data teach nothing or the loss is not finite, ``InputError`` when
     the data cannot be read or there is nothing to resume.
     """
-    if config.eval_every and (evaluate is None or config.lora or config.shard):
+    if config.eval_every and evaluate is None:
+        raise InputError("eval_every needs an evaluation hook")
+    if config.eval_every and config.shard:
         raise InputError(
-            "eval_every needs an evaluation hook, and all parameters trained (lora 0), not sharded"
+            "eval_every and shard: no process has a whole model to evaluate; evaluate the result"
         )
     if config.shard and "WORLD_SIZE" not in os.environ:
         raise InputError("--shard needs a launcher: torchrun --nproc-per-node N -m datagen train --shard")

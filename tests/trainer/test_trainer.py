@@ -354,6 +354,9 @@ def test_the_log_has_a_loss_for_each_modality(data, tiny, tmp_path):
     train(TrainConfig(data, tmp_path, tiny, steps=3, bf16=False))
     first = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
     assert {"loss_text", "loss_opening", "loss_image", "ess_text", "ess_image", "step"} <= set(first)
+    for modality in ("text", "image"):
+        bars = {k: v for k, v in first.items() if k.startswith(f"weights_{modality}/")}
+        assert len(bars) == 6 and sum(bars.values()) == pytest.approx(1)
     whole = sum(first[f"grad_norm_{name}"] ** 2 for name in ("text", "head", "generation"))
     assert whole == pytest.approx(first["grad_norm"] ** 2, rel=1e-4)
 
@@ -389,18 +392,25 @@ def test_the_hook_sees_a_loadable_checkpoint_and_its_scores_are_kept(data, tiny,
     assert all(row["parameters"] > 0 for row in rows)
 
 
-def test_evaluating_does_not_change_what_is_learned(data, tiny, tmp_path):
-    config = TrainConfig(data, tmp_path / "a", tiny, steps=4, bf16=False)
+@pytest.mark.parametrize("lora", [0, 2])
+def test_evaluating_does_not_change_what_is_learned(data, tiny, tmp_path, lora):
+    config = TrainConfig(data, tmp_path / "a", tiny, steps=4, bf16=False, lora=lora)
     train(config)
     seen = dataclasses.replace(config, out=tmp_path / "b", eval_every=1)
-    train(seen, evaluate=lambda folder, step: {})
+    shown = []
+    train(seen, evaluate=lambda folder, step: shown.append(weights(folder)) or {})
     a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
     assert all(torch.equal(a[k], b[k]) for k in a)
+    assert all(torch.equal(a[k], shown[-1][k]) for k in a)  # the last step's is the result
+    assert any(not torch.equal(shown[0][k], shown[-1][k]) for k in a)
 
 
 def test_an_interval_without_a_hook_is_refused(data, tmp_path):
     with pytest.raises(InputError, match="hook"):
         train(TrainConfig(data, tmp_path, "fake", steps=1, eval_every=1))
+    with pytest.raises(InputError, match="whole model"):
+        config = TrainConfig(data, tmp_path, "fake", steps=1, eval_every=1, shard=True)
+        train(config, evaluate=lambda folder, step: {})
 
 
 def test_the_log_counts_tokens(data, tiny, tmp_path):
