@@ -169,13 +169,10 @@ class Index:
     def add(self, vectors: np.ndarray) -> None:
         self.faiss.add(np.ascontiguousarray(vectors))
 
-    def count(self, vectors: np.ndarray, threshold: float) -> list[int]:
-        """For each row how many of the stored are at or above ``threshold``: a crowd is never listed."""
-        if not self.faiss.ntotal:
-            return [0] * len(vectors)
-        return np.diff(
-            self.faiss.range_search(np.ascontiguousarray(vectors), threshold)[0].astype(int)
-        ).tolist()
+    def within(self, vectors: np.ndarray, threshold: float) -> list[np.ndarray]:
+        """For each row the numbers of the stored that are at or above ``threshold``."""
+        limits, _, found = self.faiss.range_search(np.ascontiguousarray(vectors), threshold)
+        return np.split(found, limits[1:-1].astype(int))
 
     def nearest(self, vectors: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
         """``(similarities, numbers)``, each [n, k]."""

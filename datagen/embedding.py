@@ -5,6 +5,7 @@ pairs of words), and both weighted by rarity, to hold it against evaluation prom
 embeddings, which need a download and call two cups and three cups the same.
 """
 
+from array import array
 from collections.abc import Sequence
 from itertools import pairwise
 from zlib import crc32
@@ -23,6 +24,29 @@ def prompt_vector(prompt: str) -> np.ndarray:
     for i in range(len(text) - 2):
         vector[crc32(text[i : i + 3].encode()) % DIMENSION] += 1
     return vector / np.linalg.norm(vector)
+
+
+class SparseRows:
+    """Vectors of mostly zeros, of at most 65,536 dimensions: six bytes a value that is not one of them."""
+
+    def __init__(self) -> None:
+        self.columns, self.values, self.starts = array("H"), array("f"), array("q", [0])
+
+    def add(self, vector: np.ndarray) -> int:
+        """Store ``vector`` [d]; returns its number."""
+        at = np.flatnonzero(vector)
+        self.columns.frombytes(at.astype(np.uint16).tobytes())
+        self.values.frombytes(vector[at].astype(np.float32).tobytes())
+        self.starts.append(len(self.columns))
+        return len(self.starts) - 2
+
+    def similarities(self, vector: np.ndarray, rows: Sequence[int]) -> np.ndarray:
+        """[len(rows)] inner products of ``vector`` [d] with stored ones, none of which is all zeros."""
+        spans = [(self.starts[row], self.starts[row + 1]) for row in rows]
+        at = np.concatenate([np.arange(*span) for span in spans])
+        columns, values = np.frombuffer(self.columns, np.uint16), np.frombuffer(self.values, np.float32)
+        lengths = np.array([end - start for start, end in spans])
+        return np.add.reduceat(vector[columns[at]] * values[at], np.cumsum(lengths) - lengths)
 
 
 def words_vector(phrase: str) -> np.ndarray:

@@ -11,12 +11,14 @@ import numpy as np
 
 from datagen.decontaminate import NEAR, Dropped, Evaluation, normalise
 from datagen.dedupe import Index
-from datagen.embedding import DIMENSION, TextSpace, prompt_vector, words_vector
+from datagen.embedding import DIMENSION, SparseRows, TextSpace, prompt_vector, words_vector
 from datagen.prompts.write import REGION_FULL
 from datagen.recipe import Dedupe
 from datagen.sample import Sample
 
 NEAR_DUPLICATE = "near-duplicate"
+SHOWN = 100  # dropped prompts of each reason that the report names
+COMPARED = 2000  # prompts that tell how alike all are
 
 
 class EvaluationIndex:
@@ -36,6 +38,26 @@ class EvaluationIndex:
         return [(self.prompts[n], float(s)) for n, s in zip(numbers[:, 0], similarities[:, 0], strict=True)]
 
 
+class Regions:
+    """How many prompts ask for nearly the same: phrases by their words, equal ones held once."""
+
+    def __init__(self, threshold: float) -> None:
+        self.threshold, self.index = threshold, Index(DIMENSION)
+        self.numbers: dict[str, int] = {}
+        self.counts: list[int] = []
+
+    def add(self, phrase: str, vector: np.ndarray) -> None:
+        number = self.numbers.setdefault(phrase, len(self.counts))
+        if number == len(self.counts):
+            self.counts.append(0)
+            self.index.add(vector[None])
+        self.counts[number] += 1
+
+    def around(self, vectors: np.ndarray) -> list[int]:
+        """The prompts within the threshold of each row."""
+        return [sum(self.counts[n] for n in found) for found in self.index.within(vectors, self.threshold)]
+
+
 class PromptGuard:
     """``prompts.Guard`` of one recipe: what has been written, and what must not be.
 
@@ -52,22 +74,22 @@ class PromptGuard:
         self.most = max(4, round(settings.crowd * n)) if settings.crowd else None
         self.said = said if said is not None else {}
         self.kept: list[Sample] = []
-        self.dropped: list[Dropped] = []
-        self.regions = Index(DIMENSION)
-        self.wordings: dict[
-            str, list[tuple[int, np.ndarray]]
-        ] = {}  # by target: a near-duplicate asks the same
+        self.dropped: dict[str, list[Dropped]] = {}  # by reason, the first of each
+        self.regions = Regions(settings.region)
+        self.wordings = SparseRows()
+        self.of_target: dict[str, list[int]] = {}  # numbers of ``kept``: a near-duplicate asks the same
 
     def full(self, phrases: Sequence[str]) -> list[bool]:
         if self.most is None or not phrases:
             return [False] * len(phrases)
         vectors = np.stack([words_vector(p) for p in phrases])
-        return [found >= self.most for found in self.regions.count(vectors, self.settings.region)]
+        return [found >= self.most for found in self.regions.around(vectors)]
 
     def refuse(self, samples: Sequence[Sample], phrases: Sequence[str]) -> list[str]:
         wording = np.stack([prompt_vector(s.prompt) for s in samples])
-        asked = np.stack([words_vector(p) for p in phrases])
-        near_regions = self.regions.count(asked, self.settings.region)
+        if self.most is not None:
+            asked = np.stack([words_vector(p) for p in phrases])
+            near_regions = self.regions.around(asked)
         near_evaluation = self.evaluation.nearest([s.prompt for s in samples])
         causes: list[str] = []
         fresh: list[int] = []  # of this batch, kept so far
@@ -77,11 +99,11 @@ class PromptGuard:
             if not reason and near_evaluation[i][1] >= self.settings.evaluation:
                 reason, (like, similarity) = NEAR, near_evaluation[i]
             if not reason:
-                same = self.wordings.setdefault(sample.target.key, [])
-                like_it = [(float(v @ wording[i]), n) for n, v in same]
-                twin = max((x for x in like_it if x[0] >= self.settings.prompts), default=None)
-                if twin:
-                    reason, like, similarity = NEAR_DUPLICATE, self.kept[twin[1]].prompt, twin[0]
+                same = self.of_target.setdefault(sample.target.key, [])
+                alike = self.wordings.similarities(wording[i], same) if same else np.zeros(1)
+                if (highest := float(alike.max())) >= self.settings.prompts:
+                    twin = self.kept[same[int(alike.argmax())]].prompt
+                    reason, like, similarity = NEAR_DUPLICATE, twin, highest
                 elif (other := self.said.get(normalise(sample.prompt))) is not None:
                     reason, like = f"{NEAR_DUPLICATE} in recipe {other}", sample.prompt
             if not reason and self.most is not None:
@@ -90,36 +112,40 @@ class PromptGuard:
                     reason, like = REGION_FULL, phrases[i]
             causes.append(reason)
             if reason:
-                self.dropped.append(Dropped(sample.prompt, reason, like, similarity))
+                some = self.dropped.setdefault(reason, [])
+                if len(some) < SHOWN:
+                    some.append(Dropped(sample.prompt, reason, like, similarity))
             else:
                 fresh.append(i)
-                same.append((len(self.kept), wording[i]))
+                same.append(self.wordings.add(wording[i]))
                 self.kept.append(sample)
                 self.said[normalise(sample.prompt)] = sample.recipe
-        if fresh:
-            self.regions.add(asked[fresh])
+        if self.most is not None:
+            for i in fresh:
+                self.regions.add(phrases[i], asked[i])
         return causes
 
-    def survivors(self, most: int = 100) -> list[Dropped]:
-        """What was dropped, the first ``most`` of each reason, with the nearest prompt that stayed."""
-        taken: dict[str, list[Dropped]] = {}
-        for one in self.dropped:
-            some = taken.setdefault(one.reason, [])
-            if len(some) < most:
-                some.append(one)
-        some = [one for ones in taken.values() for one in ones]
-        if not some or not self.kept:
+    def survivors(self) -> list[Dropped]:
+        """What was dropped, the first of each reason, with the nearest prompt that stayed."""
+        some = [one for ones in self.dropped.values() for one in ones]
+        if not self.kept:
             return some
-        index = Index(DIMENSION)
-        index.add(np.stack([prompt_vector(s.prompt) for s in self.kept]))
-        _, numbers = index.nearest(np.stack([prompt_vector(d.prompt) for d in some]))
-        return [replace(d, survivor=self.kept[n].prompt) for d, n in zip(some, numbers[:, 0], strict=True)]
+        found = []
+        for one in some:
+            alike = self.wordings.similarities(prompt_vector(one.prompt), range(len(self.kept)))
+            found.append(replace(one, survivor=self.kept[int(alike.argmax())].prompt))
+        return found
 
 
 def self_similarity(prompts: Sequence[str]) -> dict[str, float]:
-    """How alike prompts are: ``mean`` over all pairs, ``nearest`` over each one's nearest other."""
+    """How alike prompts are: ``mean`` over all pairs, ``nearest`` over each one's nearest other.
+
+    Of many prompts ``COMPARED`` are taken, at equal distances.
+    """
     if len(prompts) < 2:
         return {"mean": 0.0, "nearest": 0.0}
+    step = max(1, len(prompts) / COMPARED)
+    prompts = [prompts[int(i * step)] for i in range(int(len(prompts) / step))]
     vectors = np.stack([prompt_vector(p) for p in prompts])
     n = len(vectors)
     total = vectors.sum(0, dtype=np.float64)

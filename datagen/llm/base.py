@@ -7,7 +7,7 @@ parses it back.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 REFUSED, CUT_OFF, BROKEN = "refused by the LLM", "cut off", "breaks the schema"
 
@@ -40,4 +40,15 @@ class LLM(Protocol):
 
     def write(self, requests: Sequence[WriteRequest]) -> list[Reply]:
         """One reply a request, in order."""
+        ...
+
+
+@runtime_checkable
+class Pooled(Protocol):
+    """An LLM that can begin on requests before they are due."""
+
+    ahead: int  # requests that should be under way, so that no worker waits
+
+    def prefetch(self, requests: Sequence[WriteRequest]) -> None:
+        """Begin; a later ``write`` of an equal request gets this reply."""
         ...

@@ -6,18 +6,19 @@ the LLM is, so that a region which is full costs nothing.
 """
 
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
 
-from datagen.llm.base import LLM, WriteRequest
+from datagen.llm.base import LLM, Pooled, WriteRequest
 from datagen.prompts.asking import ask_back
 from datagen.prompts.parser import check_prompt
 from datagen.prompts.wording import NUMBER_WORDS, phrase
 from datagen.recipe import Recipe
 from datagen.sample import Sample, Target, content_id, content_seed
-from datagen.targets import VOCABULARIES, Vocabulary, sample_targets
+from datagen.targets import VOCABULARIES, Vocabulary, draw_targets
 
 REGION_FULL = "region is full"  # the cause after which a target is not tried again
 
@@ -91,34 +92,32 @@ def write_prompts(
     ``n`` come back only if ten times as many targets were used up. Raises what the LLM raises.
     """
     settings = recipe.prompts
-    targets = sample_targets(
-        recipe.targets.sampler, vocabulary, 10 * n, content_seed(recipe.name, seed), recipe.targets.params
+
+    def request(t: _Try) -> WriteRequest:
+        own = content_seed(recipe.name, seed, t.index, t.tries)
+        return WriteRequest(t.phrase, settings.guidance, settings.examples, own)
+
+    targets = draw_targets(
+        recipe.targets.sampler, vocabulary, content_seed(recipe.name, seed), recipe.targets.params
     )
+    firsts = (
+        _Try(target, i, 0, phrase(target, vocabulary, i)) for i, target in enumerate(islice(targets, 10 * n))
+    )
+    if isinstance(llm, Pooled):
+        firsts = _asked_ahead(firsts, llm, request, batch)
     samples: dict[str, Sample] = {}
     rejected: Counter[str] = Counter()
-    attempts, at, skipped, asked_back = 0, 0, 0, 0
+    attempts, skipped, asked_back = 0, 0, 0
     waiting: list[_Try] = []
-    while len(samples) < n and (waiting or at < len(targets)):
-        while len(waiting) < min(batch, n - len(samples)) and at < len(targets):
-            more = [
-                _Try(targets[i], i, 0, phrase(targets[i], vocabulary, i))
-                for i in range(at, min(at + batch, len(targets)))
-            ][: min(batch, n - len(samples)) - len(waiting)]
-            at += len(more)
+    used_up = False
+    while len(samples) < n and (waiting or not used_up):
+        while (room := min(batch, n - len(samples)) - len(waiting)) > 0 and not used_up:
+            more = list(islice(firsts, room))
+            used_up = len(more) < room
             closed = guard.full([t.phrase for t in more]) if guard else [False] * len(more)
             skipped += sum(closed)
             waiting += [t for t, shut in zip(more, closed, strict=True) if not shut]
-        replies = llm.write(
-            [
-                WriteRequest(
-                    t.phrase,
-                    settings.guidance,
-                    settings.examples,
-                    content_seed(recipe.name, seed, t.index, t.tries),
-                )
-                for t in waiting
-            ]
-        )
+        replies = llm.write([request(t) for t in waiting])
         attempts += len(waiting)
         texts = [" ".join(reply.text.split()) for reply in replies]
         causes = [
@@ -162,11 +161,26 @@ def write_prompts(
     return PromptResult(tuple(samples.values())[:n], attempts, dict(rejected), skipped, asked_back)
 
 
+def _asked_ahead(
+    tries: Iterator[_Try], llm: Pooled, request: Callable[[_Try], WriteRequest], batch: int
+) -> Iterator[_Try]:
+    """The same tries in the same order, those that are due soon already asked for."""
+    soon: deque[_Try] = deque()
+    while part := list(islice(tries, batch)):
+        llm.prefetch([request(t) for t in part])
+        soon += part
+        while len(soon) > llm.ahead:
+            yield soon.popleft()
+    yield from soon
+
+
 def distinct_n(prompts: Sequence[str], n: int = 2) -> float:
     """Share of distinct word n-grams: 1.0 when no two are equal."""
-    grams = [
-        tuple(words[i : i + n])
-        for words in (p.lower().split() for p in prompts)
-        for i in range(len(words) - n + 1)
-    ]
-    return len(set(grams)) / len(grams) if grams else 0.0
+    grams: set[tuple[str, ...]] = set()
+    total = 0
+    for prompt in prompts:
+        words = prompt.lower().split()
+        found = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+        total += len(found)
+        grams.update(found)
+    return len(grams) / total if total else 0.0

@@ -7,7 +7,8 @@ which ``prompts`` and ``suites`` do.
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from datagen.errors import InputError
@@ -16,7 +17,15 @@ from datagen.sample import Target, content_seed
 from datagen.targets.params import checked
 from datagen.targets.vocabulary import VOCABULARIES, Vocabulary
 
-__all__ = ["SAMPLERS", "VOCABULARIES", "Vocabulary", "is_held_out", "sample_targets", "sampler"]
+__all__ = [
+    "SAMPLERS",
+    "VOCABULARIES",
+    "Vocabulary",
+    "draw_targets",
+    "is_held_out",
+    "sample_targets",
+    "sampler",
+]
 
 HELD_OUT = 3  # one target key of three belongs to evaluation
 PATIENCE = 2000  # draws in a row on the wrong side of the split before giving up
@@ -60,25 +69,29 @@ def is_held_out(target: Target) -> bool:
     return content_seed("held-out", target.key) % HELD_OUT == 0
 
 
-def sample_targets(
-    name: str, vocabulary: Vocabulary, n: int, seed: int, params: Mapping[str, Any], held_out: bool = False
-) -> list[Target]:
-    """``n`` targets on the building side of the split, or on the evaluation side. May repeat.
+def draw_targets(
+    name: str, vocabulary: Vocabulary, seed: int, params: Mapping[str, Any], held_out: bool = False
+) -> Iterator[Target]:
+    """Targets without end on the building side of the split, or on the evaluation side. May repeat.
 
     Raises ``UnknownName`` for the sampler, ``InputError`` for parameters it does not take, for a
     vocabulary that lacks what it needs, and where the split leaves it nothing.
     """
     draw = sampler(name, params)
     rng = random.Random(f"{name}/{vocabulary.name}/{seed}/{held_out}")
-    targets: list[Target] = []
     misses = 0
-    while len(targets) < n:
+    while misses <= PATIENCE:
         target = draw(vocabulary, rng)
         if is_held_out(target) == held_out:
-            targets.append(target)
             misses = 0
+            yield target
         else:
             misses += 1
-            if misses > PATIENCE:
-                raise InputError(f"sampler {name!r} draws no target on this side of the held-out split")
-    return targets
+    raise InputError(f"sampler {name!r} draws no target on this side of the held-out split")
+
+
+def sample_targets(
+    name: str, vocabulary: Vocabulary, n: int, seed: int, params: Mapping[str, Any], held_out: bool = False
+) -> list[Target]:
+    """The first ``n`` of ``draw_targets``."""
+    return list(islice(draw_targets(name, vocabulary, seed, params, held_out), n))

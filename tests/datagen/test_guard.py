@@ -7,8 +7,8 @@ import pytest
 
 from datagen.decontaminate import NEAR, SAME_OPENING, Evaluation
 from datagen.dedupe import Index
-from datagen.embedding import TextSpace, prompt_vector, words_vector
-from datagen.guard import NEAR_DUPLICATE, EvaluationIndex, PromptGuard, self_similarity
+from datagen.embedding import SparseRows, TextSpace, prompt_vector, words_vector
+from datagen.guard import NEAR_DUPLICATE, EvaluationIndex, PromptGuard, Regions, self_similarity
 from datagen.llm.template import TemplateLLM
 from datagen.prompting import write_recipe
 from datagen.prompts import check_prompt, phrase, write_prompts
@@ -111,9 +111,28 @@ def test_an_evaluation_prompt_in_nearly_its_words_is_refused():
 
 def test_an_index_counts_what_is_within_a_threshold():
     index = Index(3)
-    assert index.count(np.eye(3, dtype=np.float32), 0.5) == [0, 0, 0]
+    assert [list(found) for found in index.within(np.eye(3, dtype=np.float32), 0.5)] == [[], [], []]
     index.add(np.array([[1, 0, 0], [0.6, 0.8, 0]], dtype=np.float32))
-    assert index.count(np.array([[0.8, 0.6, 0], [1, 0, 0]], dtype=np.float32), 0.7) == [2, 1]
+    near = index.within(np.array([[0.8, 0.6, 0], [1, 0, 0]], dtype=np.float32), 0.7)
+    assert [sorted(found) for found in near] == [[0, 1], [0]]
+
+
+def test_a_region_counts_equal_phrases_as_often_as_they_were_kept():
+    regions = Regions(0.9)
+    for phrase in ("two dogs", "two dogs", "three cats"):
+        regions.add(phrase, words_vector(phrase))
+    asked = np.stack([words_vector(p) for p in ("two dogs", "three cats", "a bench")])
+    assert regions.around(asked) == [2, 1, 0]
+    assert len(regions.counts) == 2
+
+
+def test_sparse_rows_are_the_vectors_that_were_stored():
+    rows, texts = SparseRows(), ["two dogs on grass", "a purple kite", "two dogs"]
+    numbers = [rows.add(prompt_vector(t)) for t in texts]
+    asked = prompt_vector("two dogs on sand")
+    wanted = [float(asked @ prompt_vector(t)) for t in texts]
+    assert rows.similarities(asked, numbers) == pytest.approx(wanted, abs=1e-6)
+    assert rows.similarities(asked, [2]) == pytest.approx(wanted[2:], abs=1e-6)
 
 
 def test_vectors_are_of_unit_length_and_rare_words_weigh_more():
