@@ -29,7 +29,7 @@ REBUILD = 50  # trials a rebuild
 def harm(run: Path, other: Path, kind: str, rng: random.Random) -> Path:
     """Do one damage to ``run``; the file that it was done to. ``other`` is a run of another seed."""
     shards = sorted((run / "shards").glob("*.parquet"))
-    path = rng.choice([*shards, run / "manifest.json", run / "shards.jsonl", run / "prompts.json"])
+    path = rng.choice([*shards, run / "manifest.json", run / "shards.jsonl", run / "prompts.jsonl"])
     if kind == "line":
         path = run / "shards.jsonl"
         lines = path.read_bytes().splitlines(keepends=True)

@@ -1,9 +1,7 @@
 """Near-duplicates with FAISS: prompts before rendering (cheap), images after scoring (keep the best).
 
 Images are compared within one target only: a scene with two circles and one with three are near in
-any embedding, and both are wanted. The embedding is the picture itself, 16 x 16, centred and
-normalised: exact copies and tiny shifts score above 0.99, another layout far below. A learned
-embedding would need a download; for photographs it belongs here.
+any embedding, and both are wanted. The embedding is the picture itself (``thumbnails``).
 
 Search is exact up to ``EXACT`` vectors; beyond, an inverted file finds the pairs and each is compared
 exactly before anything is dropped, so it can only miss, never drop wrongly. Sets of pictures are searched target by
@@ -13,7 +11,6 @@ Across targets only pictures whose vectors are the same bit for bit are copies. 
 """
 
 import hashlib
-import io
 import tempfile
 from array import array
 from collections.abc import Sequence
@@ -24,23 +21,13 @@ from typing import IO, Any
 import numpy as np
 
 from datagen.errors import ShardError
-from datagen.sample import Sample
+from datagen.sample import Sample, content_seed
+from datagen.thumbnails import SIZE, thumbnail, vectors
 
-SIDE = 16
+ID = 16  # characters of a sample's id
 EXACT = 50_000  # vectors searched by brute force: minutes of one core
 PROBES = 32  # inverted lists looked at for each vector
 CHUNK = 8192  # vectors searched at once, to bound the memory of what is found
-
-
-def image_vector(image: bytes) -> np.ndarray:
-    """[768] float32, unit length (zeros for a blank picture)."""
-    from PIL import Image
-
-    small = Image.open(io.BytesIO(image)).convert("RGB").resize((SIDE, SIDE), Image.Resampling.BOX)
-    pixels = np.asarray(small, dtype=np.float32).reshape(-1, 3)
-    vector = (pixels - np.median(pixels, axis=0)).astype(np.float32).ravel()
-    norm = float(np.linalg.norm(vector))
-    return vector / norm if norm else vector
 
 
 def near_duplicates(
@@ -89,8 +76,8 @@ def _index(vectors: np.ndarray, exact: int) -> Any:
 
 
 class Pictures:
-    """What deciding about near-duplicate pictures needs of each candidate: its vector in a scratch file in
-    ``folder``, which is gone with the context, and 0.1 kB in memory.
+    """What deciding about near-duplicate pictures needs of each candidate: its thumbnail in a scratch file in
+    ``folder``, which is gone with the context, and 32 bytes in memory.
 
     Pictures are compared within one target, and across targets where their vectors are the same bit for
     bit; the highest reward stays. Raises ``ShardError`` when the disk is full.
@@ -98,9 +85,8 @@ class Pictures:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.file: IO[bytes] = tempfile.TemporaryFile(dir=folder, prefix=".vectors-")  # noqa: SIM115  # __exit__ closes it
-        self.numbers: dict[str, int] = {}  # of targets
-        self.targets, self.rewards, self.ids = array("q"), array("d"), list[str]()
+        self.file: IO[bytes] = tempfile.TemporaryFile(dir=folder, prefix=".pictures-")  # noqa: SIM115  # __exit__ closes it
+        self.targets, self.rewards, self.ids = array("q"), array("d"), array("B")
 
     def __enter__(self) -> "Pictures":
         return self
@@ -108,39 +94,46 @@ class Pictures:
     def __exit__(self, *_: object) -> None:
         self.file.close()
 
-    def add(self, sample: Sample) -> None:
-        compared = sample.image is not None and not sample.dropped
-        vector = image_vector(sample.image) if compared and sample.image else np.zeros(SIDE * SIDE * 3)
+    def add(self, name: str, key: str, reward: float | None, small: bytes | None) -> None:
+        """The next candidate: its id, its target's key, its thumbnail or None where it is not compared."""
         try:
-            self.file.write(vector.astype(np.float16).tobytes())
+            self.file.write(small if small is not None else bytes(SIZE))
         except OSError as error:
             raise ShardError(
                 f"{self.folder}: cannot be written: {error.strerror}; free space and run again"
             ) from error
-        number = self.numbers.setdefault(sample.target.key, len(self.numbers))
-        self.targets.append(number if compared else -1)
-        self.rewards.append(sample.reward or 0.0)
-        self.ids.append(sample.id)
+        self.targets.append(content_seed(key) if small is not None else -1)
+        self.rewards.append(reward or 0.0)
+        self.ids.frombytes(name.encode()[:ID].ljust(ID, b"\0"))
 
     def dropped(self, threshold: float) -> dict[int, str]:
         """The reason for each candidate that is a near-duplicate, by the order in which it was added."""
-        if not self.ids:
+        if not self.targets:
             return {}
         self.file.flush()
-        vectors = np.memmap(self.file, np.float16, "r", shape=(len(self.ids), SIDE * SIDE * 3))
-        targets = np.asarray(self.targets)
-        best = np.lexsort((np.asarray(self.ids), -np.asarray(self.rewards)))  # who is kept before whom
+        pictures = np.memmap(self.file, np.uint8, "r", shape=(len(self.targets), SIZE))
+        targets, ids = np.asarray(self.targets), np.frombuffer(self.ids, f"S{ID}")
+        best = np.lexsort((ids, -np.asarray(self.rewards)))  # who is kept before whom
         best = best[targets[best] >= 0]
         keepers: dict[int, int] = {}
         for members in _split(best, targets[best]):
-            found = near_duplicates(vectors[members], range(len(members)), threshold)
+            found = near_duplicates(vectors(pictures[members]), range(len(members)), threshold)
             keepers |= {int(members[gone]): int(members[keeper]) for gone, keeper in found.items()}
         first: dict[bytes, int] = {}
-        for i in (int(i) for i in best if int(i) not in keepers):
-            data = vectors[i].tobytes()
-            if any(data) and (keeper := first.setdefault(hashlib.sha256(data).digest()[:16], i)) != i:
-                keepers[i] = keeper
-        return {gone: f"near_duplicate of {self.ids[keeper]}" for gone, keeper in keepers.items()}
+        for start in range(0, len(best), CHUNK):
+            part = best[start : start + CHUNK]
+            for i, vector in zip(part.tolist(), vectors(pictures[part]), strict=True):
+                if i not in keepers and vector.any():
+                    keeper = first.setdefault(hashlib.sha256(vector.tobytes()).digest()[:16], i)
+                    if keeper != i:
+                        keepers[i] = keeper
+        return {gone: f"near_duplicate of {ids[keeper].decode()}" for gone, keeper in keepers.items()}
+
+
+def add_sample(pictures: Pictures, sample: Sample) -> None:
+    """A sample whose thumbnail is not made yet."""
+    small = thumbnail(sample.image) if sample.image is not None and not sample.dropped else None
+    pictures.add(sample.id, sample.target.key, sample.reward, small)
 
 
 def _split(rows: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
@@ -153,7 +146,7 @@ def dedupe_images(samples: Sequence[Sample], threshold: float) -> list[Sample]:
     """Mark near-duplicate pictures as dropped, as ``Pictures`` finds them. Keeps order."""
     with Pictures(Path(tempfile.gettempdir())) as pictures:
         for sample in samples:
-            pictures.add(sample)
+            add_sample(pictures, sample)
         dropped = pictures.dropped(threshold)
     return [replace(s, dropped=dropped.get(i, s.dropped)) for i, s in enumerate(samples)]
 

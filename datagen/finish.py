@@ -1,7 +1,7 @@
 """From finished shards to the dataset: near-duplicates, weights, files. Two passes, no sample kept.
 
-The first pass reads each shard for what near-duplicates need (``dedupe.Pictures``: 0.1 kB a candidate in
-memory, vectors in a scratch file). A shard holds whole prompt groups, so weights need no more than the
+The first pass reads of each shard what near-duplicates need (``dedupe.Pictures``: 32 bytes a candidate in
+memory, thumbnails in a scratch file). A shard holds whole prompt groups, so weights need no more than the
 shard: the second pass reads it again, weighs, counts and writes.
 """
 
@@ -13,7 +13,7 @@ from datagen.account import Account
 from datagen.dataset import DatasetWriter
 from datagen.dedupe import Pictures
 from datagen.recipe import Recipe
-from datagen.shards import read_shard
+from datagen.shards import parse_target, read_columns, read_shard
 from datagen.weights import weigh
 
 Shards = Mapping[str, Sequence[tuple[Path, str]]]  # recipe -> (file, sha256) in order
@@ -49,6 +49,7 @@ def near_duplicates(shards: Sequence[tuple[Path, str]], recipe: Recipe, scratch:
     """Why a candidate of one recipe is dropped, by its number over all shards."""
     with Pictures(scratch) as pictures:
         for path, sha256 in shards:
-            for sample in read_shard(path, sha256):
-                pictures.add(sample)
+            for row in read_columns(path, sha256, ("id", "target", "reward", "dropped", "thumbnail")):
+                small = None if row["dropped"] else row["thumbnail"]
+                pictures.add(row["id"], parse_target(row["target"]).key, row["reward"], small)
         return pictures.dropped(recipe.dedupe.images)

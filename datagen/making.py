@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from datagen.errors import ShardError, WorkError
 from datagen.manifest import Manifest
+from datagen.prompt_file import PromptFile
 from datagen.quarantine import WAITS, Guarded
 from datagen.recipe import Recipe
-from datagen.sample import Sample
 from datagen.stages import Job, Make, Plain, Render, Score, Written
 from datagen.workers import Stage, run_stages
 
@@ -37,45 +37,59 @@ class Resources:
     timeout: float = 600.0
 
 
+class Jobs(Sequence[Job]):
+    """Shards to make, in order. Each is made of the prompts on disk when it is due, so that none is held."""
+
+    def __init__(self, names: Sequence[str], make: Callable[[str], Job]) -> None:
+        self.names, self.make = names, make
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def names_of(self, recipe: str) -> list[str]:
+        return [name for name in self.names if name.rpartition("-")[0] == recipe]
+
+    @overload
+    def __getitem__(self, at: int) -> Job: ...
+    @overload
+    def __getitem__(self, at: slice) -> "Jobs": ...
+    def __getitem__(self, at: int | slice) -> "Job | Jobs":
+        return Jobs(self.names[at], self.make) if isinstance(at, slice) else self.make(self.names[at])
+
+
 def plan(
-    recipes: Sequence[Recipe],
-    prompts: dict[str, list[Sample]],
-    model: str,
-    llm: str,
-    folder: Path,
-    batch: int,
-) -> list[Job]:
+    recipes: Sequence[Recipe], prompts: PromptFile, model: str, llm: str, folder: Path, batch: int
+) -> Jobs:
     """The shards that the build consists of, whoever makes them."""
-    return [
-        Job(
-            f"{recipe.name}-{start // GROUPS_PER_SHARD:05d}.parquet",
-            recipe.name,
-            recipe.model_dump(mode="json"),
-            tuple(prompts[recipe.name][start : start + GROUPS_PER_SHARD]),
-            model,
-            llm,
-            str(folder),
-            batch,
-        )
+    settings = {r.name: r.model_dump(mode="json") for r in recipes}
+    places = {
+        f"{recipe.name}-{start // GROUPS_PER_SHARD:05d}.parquet": (recipe.name, start)
         for recipe in recipes
-        for start in range(0, len(prompts[recipe.name]), GROUPS_PER_SHARD)
-    ]
+        for start in range(0, prompts.count(recipe.name), GROUPS_PER_SHARD)
+    }
+
+    def make(name: str) -> Job:
+        recipe, start = places[name]
+        some = tuple(prompts.read(recipe, start, start + GROUPS_PER_SHARD))
+        return Job(name, recipe, settings[recipe], some, model, llm, str(folder), batch)
+
+    return Jobs(list(places), make)
 
 
-def missing(jobs: Sequence[Job], manifest: Manifest, redone: list[str]) -> Iterator[Job]:
+def missing(jobs: Jobs, manifest: Manifest, redone: list[str]) -> Jobs:
     """The jobs without a shard that can be trusted; damaged ones are named in ``redone``."""
-    for job in jobs:
+    names = []
+    for name in jobs.names:
         try:
-            if manifest.check_shard(job.name):
+            if manifest.check_shard(name):
                 continue
         except ShardError as error:
             redone.append(str(error))
-        yield job
+        names.append(name)
+    return Jobs(names, jobs.make)
 
 
-def make_shards(
-    run: Path, left: Sequence[Job], total: int, who: Resources, progress: Progress
-) -> Iterator[Written]:
+def make_shards(run: Path, left: Jobs, total: int, who: Resources, progress: Progress) -> Iterator[Written]:
     """The missing shards as they finish, in this process or in one pool or two."""
     journals = run / "journals"
     shutil.rmtree(journals, ignore_errors=True)

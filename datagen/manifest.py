@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from datagen.errors import InputError, ShardError
+from datagen.prompt_file import NAME as PROMPTS
 from datagen.shards import check_shard, write_atomic
 
 CHECK = 16  # hexadecimal digits of a line's own checksum
@@ -34,13 +35,14 @@ class Manifest:
     def log(self) -> Path:
         return self.run / "shards.jsonl"
 
-    def check_prompts(self) -> bytes:
-        """The bytes of ``prompts.json``. Raises ``ShardError`` when they are not those recorded."""
-        path = self.run / "prompts.json"
-        data = path.read_bytes() if path.exists() else b""
-        if hashlib.sha256(data).hexdigest() != self.prompts:
+    def check_prompts(self) -> None:
+        """Raises ``ShardError`` when ``prompts.jsonl`` is not what was recorded."""
+        path, found = self.run / PROMPTS, ""
+        if path.exists():
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != self.prompts:
             raise ShardError(f"{path}: torn, changed or missing (checksum differs)")
-        return data
 
     def check_shard(self, name: str) -> bool:
         """Whether shard ``name`` stands. Raises ``ShardError`` for one that does and is not to be trusted."""
@@ -163,7 +165,7 @@ def open_manifest(run: Path, settings: Row, force: bool) -> Manifest:
     if path.exists() or new.log.exists():
         path.unlink(missing_ok=True)  # first, so that a kill in between leaves nothing that claims the rest
         new.log.unlink(missing_ok=True)
-        (run / "prompts.json").unlink(missing_ok=True)
+        (run / PROMPTS).unlink(missing_ok=True)
         for shard in (run / "shards").glob("*.parquet"):
             shard.unlink()
     new.save()

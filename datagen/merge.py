@@ -13,7 +13,7 @@ from pathlib import Path
 from datagen.account import Account
 from datagen.card import dataset_card
 from datagen.dataset import COLUMNS, DatasetWriter, from_columns, verify
-from datagen.dedupe import Pictures
+from datagen.dedupe import Pictures, add_sample
 from datagen.errors import InputError
 from datagen.sample import Sample, content_id
 
@@ -34,7 +34,7 @@ def merge(folders: Sequence[Path], out: Path, threshold: float = THRESHOLD) -> d
         verify(folder)
     with Pictures(out.absolute().parent) as pictures:
         for sample in _renamed(folders):
-            pictures.add(sample)
+            add_sample(pictures, sample)
         copies = pictures.dropped(threshold)
     account, writer = Account(), DatasetWriter(out)
     for row, sample in enumerate(_renamed(folders)):

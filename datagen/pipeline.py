@@ -1,6 +1,6 @@
 """The build, stage by stage: prompts, candidates, scores, dedupe, weights, dataset. Resumable.
 
-Prompts are cheap and written first, then fixed in ``prompts.json``; groups of prompts become shards
+Prompts are cheap and written first, then fixed in ``prompts.jsonl``; groups of prompts become shards
 (fixed size, so the number of workers changes nothing) that are rendered and scored in parallel;
 when all shards stand, dedupe and weights run over everything. A run directory remembers its
 settings: resuming with others says what changed and stops. Workers write shards themselves, so on a
@@ -103,15 +103,14 @@ def build(
 
     started = time.monotonic()
     redone = list(manifest.damage)
-    prompts, reports = build_prompts(
-        run, manifest, recipes, vocabulary, evaluation, llm, seed, redone, progress
-    )
+    prompts = build_prompts(run, manifest, recipes, vocabulary, evaluation, llm, seed, redone, progress)
+    reports = prompts.reports
     seconds["prompts"] = time.monotonic() - started
 
     started = time.monotonic()
     jobs = plan(recipes, prompts, model, llm, shards, batch)
-    left = list(missing(jobs, manifest, redone))
-    total = sum(len(job.prompts) for job in jobs)
+    left = missing(jobs, manifest, redone)
+    total = sum(prompts.count(recipe.name) for recipe in recipes)
     for made in make_shards(run, left, len(jobs), who, progress):
         manifest.record(made.name, made.sha256, [asdict(q) for q in made.quarantined])
         check_quarantined(manifest, total)
@@ -119,8 +118,7 @@ def build(
 
     started = time.monotonic()
     finished = {
-        r.name: [(shards / j.name, manifest.shards[j.name]) for j in jobs if j.recipe == r.name]
-        for r in recipes
+        r.name: [(shards / name, manifest.shards[name]) for name in jobs.names_of(r.name)] for r in recipes
     }
     profile = run / "weaknesses.json"
     weaknesses = read_weaknesses(profile) if profile.exists() else []
@@ -133,8 +131,8 @@ def build(
     progress("dataset", 1, 1)
     quarantined = {
         q["prompt"]: f"{q['stage']}: {q['reason']}"
-        for job in jobs
-        for q in manifest.quarantined.get(job.name, ())
+        for name in jobs.names
+        for q in manifest.quarantined.get(name, ())
     }
     result = BuildSummary(account.table(), reports, seconds, tuple(redone), quarantined)
     row = {

@@ -1,8 +1,6 @@
-"""The build's first stage: every recipe's prompts, written once and kept in ``prompts.json``."""
+"""The build's first stage: every recipe's prompts, written once and kept in ``prompts.jsonl``."""
 
-import hashlib
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,10 +11,10 @@ from datagen.guard import NEAR_DUPLICATE, EvaluationIndex, PromptGuard, self_sim
 from datagen.llm import load_llm, release_llms
 from datagen.llm.base import LLM
 from datagen.manifest import Manifest
+from datagen.prompt_file import NAME, PromptFile, write_prompt_file
 from datagen.prompts import distinct_n, write_prompts
 from datagen.recipe import Recipe
 from datagen.sample import Sample
-from datagen.shards import from_row, to_row, write_atomic
 from datagen.targets import Vocabulary
 
 Progress = Callable[[str, int, int], None]
@@ -69,33 +67,30 @@ def build_prompts(
     seed: int,
     redone: list[str],
     progress: Progress,
-) -> tuple[dict[str, list[Sample]], dict[str, dict]]:
+) -> PromptFile:
     """Written once and kept: an LLM may not repeat itself, a resumed build must.
 
     The manifest holds their checksum. Prompts that are not those are written anew and named in
     ``redone``; if other ones come out, the shards rendered from the old ones are not used either.
     """
-    path = run / "prompts.json"
+    path = run / NAME
     if manifest.prompts:
         try:
-            saved = json.loads(manifest.check_prompts())
-            return {k: [from_row(r) for r in rows] for k, rows in saved["prompts"].items()}, saved["reports"]
+            manifest.check_prompts()
+            return PromptFile(path)
         except ShardError as error:
             redone.append(str(error))
     writer = load_llm(llm)
     index = EvaluationIndex(evaluation)
-    said: dict[str, str] = {}
-    prompts: dict[str, list[Sample]] = {}
-    reports: dict[str, dict] = {}
-    for i, recipe in enumerate(recipes):
-        progress("prompts", i, len(recipes))
-        prompts[recipe.name], reports[recipe.name] = write_recipe(
-            recipe, vocabulary, writer, recipe.prompts.count, seed, index, said
-        )
-    progress("prompts", len(recipes), len(recipes))
+
+    def written() -> Iterator[tuple[str, list[Sample], dict[str, Any]]]:
+        said: dict[str, str] = {}
+        for i, recipe in enumerate(recipes):
+            progress("prompts", i, len(recipes))
+            some = write_recipe(recipe, vocabulary, writer, recipe.prompts.count, seed, index, said)
+            yield recipe.name, *some
+        progress("prompts", len(recipes), len(recipes))
+
+    manifest.set_prompts(write_prompt_file(path, written()))
     release_llms()  # the unified model wants the memory next
-    row = {"prompts": {k: [to_row(s) for s in v] for k, v in prompts.items()}, "reports": reports}
-    data = json.dumps(row).encode()
-    write_atomic(path, data)
-    manifest.set_prompts(hashlib.sha256(data).hexdigest())
-    return prompts, reports
+    return PromptFile(path)

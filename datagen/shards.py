@@ -1,6 +1,7 @@
 """Shards: the samples of some prompt groups in one parquet file, written atomically, checked on read.
 
-A shard whose bytes are not those the manifest vouches for is named and made again, never trusted.
+A shard whose bytes are not those the manifest vouches for is named and made again, never trusted. Beside
+the samples' fields it has their pictures' thumbnails.
 """
 
 import hashlib
@@ -8,12 +9,15 @@ import io
 import json
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from datagen.errors import ShardError
 from datagen.sample import Sample, Score, Target
+from datagen.thumbnails import thumbnail
 
 
 def to_row(sample: Sample) -> dict[str, Any]:
@@ -31,24 +35,43 @@ def from_row(row: dict[str, Any]) -> Sample:
     return Sample(
         **{
             **row,
-            "target": Target.from_dict(json.loads(row["target"])),
+            "target": parse_target(row["target"]),
             "scores": tuple(Score(**s) for s in json.loads(row["scores"])),
         }
     )
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """All of ``data`` or nothing, also after a crash."""
+@lru_cache(4096)
+def parse_target(text: str) -> Target:
+    """A target as ``to_row`` wrote it; the candidates of a prompt share one."""
+    return Target.from_dict(json.loads(text))
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write that becomes ``path`` as a whole or not at all, also after a crash.
+
+    Raises ``ShardError`` naming it when the disk is full.
+    """
     partial = _partial(path)
     try:
         with partial.open("wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
+    except (ConnectionError, TimeoutError):
+        raise  # of a server that what is written comes from
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise ShardError(f"{path}: cannot be written: {error.strerror}; free space and run again") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """All of ``data`` or nothing."""
+    with atomic(path) as file:
+        file.write(data)
 
 
 def _partial(path: Path) -> Path:
@@ -60,7 +83,8 @@ def write_shard(path: Path, samples: Sequence[Sample]) -> str:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    table = pa.Table.from_pylist([to_row(s) for s in samples], schema=_schema())
+    rows = [to_row(s) | {"thumbnail": thumbnail(s.image) if s.image is not None else None} for s in samples]
+    table = pa.Table.from_pylist(rows, schema=_schema())
     out = io.BytesIO()
     pq.write_table(table, out, compression="zstd")
     data = out.getvalue()
@@ -70,10 +94,16 @@ def write_shard(path: Path, samples: Sequence[Sample]) -> str:
 
 def read_shard(path: Path, sha256: str) -> list[Sample]:
     """Raises ``ShardError`` naming the file when it is missing or its bytes are not those written."""
+    return [from_row(row) for row in read_columns(path, sha256, tuple(Sample.__dataclass_fields__))]
+
+
+def read_columns(path: Path, sha256: str, columns: Sequence[str]) -> list[dict[str, Any]]:
+    """Some columns of a shard, a dict a row. Raises ``ShardError`` as ``read_shard`` does."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     data = check_shard(path, sha256)
-    return [from_row(row) for row in pq.read_table(io.BytesIO(data)).to_pylist()]
+    return pq.ParquetFile(pa.BufferReader(data)).read(list(columns), use_threads=False).to_pylist()
 
 
 def check_shard(path: Path, sha256: str) -> bytes:
@@ -92,4 +122,6 @@ def _schema() -> Any:
 
     kinds = {"seed": pa.int64(), "candidate": pa.int32(), "image": pa.binary()}
     kinds |= dict.fromkeys(("reward", "advantage", "text_weight", "image_weight"), pa.float64())
-    return pa.schema([(name, kinds.get(name, pa.string())) for name in Sample.__dataclass_fields__])
+    kinds["thumbnail"] = pa.binary()
+    names = (*Sample.__dataclass_fields__, "thumbnail")
+    return pa.schema([(name, kinds.get(name, pa.string())) for name in names])

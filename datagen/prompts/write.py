@@ -100,7 +100,7 @@ def write_prompts(
     targets = draw_targets(
         recipe.targets.sampler, vocabulary, content_seed(recipe.name, seed), recipe.targets.params
     )
-    firsts = (
+    firsts: Iterator[_Try] = (
         _Try(target, i, 0, phrase(target, vocabulary, i)) for i, target in enumerate(islice(targets, 10 * n))
     )
     if isinstance(llm, Pooled):

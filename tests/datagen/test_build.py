@@ -16,6 +16,7 @@ from datagen.dataset import load_weighted, save_dataset
 from datagen.dedupe import dedupe_images, near_duplicates
 from datagen.errors import InputError, RecipeError, RewardError, ShardError, UnknownName, WorkError
 from datagen.models.fake import FakeModel
+from datagen.prompt_file import PromptFile
 from datagen.recipe import Weights
 from datagen.sample import Clause, Sample, Score, Target
 from datagen.scores import check_rewards, score_candidates
@@ -328,27 +329,25 @@ def test_settings_may_change_until_a_shard_stands(tmp_path, small, monkeypatch):
 def test_damaged_prompts_are_named_and_written_again(tmp_path, small, damage):
     recipes = [small(prompts=10, k=2)]
     pipeline.build(tmp_path, recipes, "fake")
-    before, path = digest(tmp_path), tmp_path / "prompts.json"
+    before, path = digest(tmp_path), tmp_path / "prompts.jsonl"
     text = path.read_text()
     path.unlink()
     if damage != "missing":
         path.write_text(text[:50] if damage == "torn" else text.replace("two", "three"))
     done = pipeline.build(tmp_path, recipes, "fake")
-    assert ["prompts.json" in line for line in done.redone] == [True]
+    assert ["prompts.jsonl" in line for line in done.redone] == [True]
     assert digest(tmp_path) == before
 
 
 def test_shards_of_other_prompts_are_not_used(tmp_path, small, monkeypatch):
     recipes = [small(prompts=10, k=2)]
     pipeline.build(tmp_path, recipes, "fake")
-    (tmp_path / "prompts.json").unlink()
+    (tmp_path / "prompts.jsonl").unlink()
     write = prompting.write_prompts
     other = lambda r, v, llm, n, seed, guard: write(r, v, llm, n, seed + 1, guard=guard)  # noqa: E731
     monkeypatch.setattr(prompting, "write_prompts", other)
     pipeline.build(tmp_path, recipes, "fake")
-    written = {
-        s["prompt"] for s in json.loads((tmp_path / "prompts.json").read_text())["prompts"]["counting"]
-    }
+    written = {s.prompt for s in PromptFile(tmp_path / "prompts.jsonl").read("counting", 0, 10)}
     assert set(load_weighted(tmp_path / "dataset")["prompt"]) <= written
 
 

@@ -119,8 +119,8 @@ def test_an_index_counts_what_is_within_a_threshold():
 
 def test_a_region_counts_equal_phrases_as_often_as_they_were_kept():
     regions = Regions(0.9)
-    for phrase in ("two dogs", "two dogs", "three cats"):
-        regions.add(phrase, words_vector(phrase))
+    for words in ("two dogs", "two dogs", "three cats"):
+        regions.add(words, words_vector(words))
     asked = np.stack([words_vector(p) for p in ("two dogs", "three cats", "a bench")])
     assert regions.around(asked) == [2, 1, 0]
     assert len(regions.counts) == 2

@@ -15,6 +15,7 @@ from datagen.errors import InputError, RecipeError
 from datagen.llm.base import Reply
 from datagen.llm.template import TemplateLLM
 from datagen.models.base import UnifiedSample
+from datagen.prompt_file import PromptFile
 from datagen.prompts import write_prompts
 from datagen.recipe import Rewards, list_recipes, load_recipe, parse_recipe
 from datagen.sample import Score, Target
@@ -112,17 +113,16 @@ def test_a_judge_of_scenes_is_refused_for_photographs(tmp_path, camera):
 def test_prompts_of_a_file_are_kept_out_and_listed_with_the_nearest_that_stayed(tmp_path, small):
     recipe = small("colors", prompts=20, k=1)
     first = pipeline.build(tmp_path / "a", [recipe], "fake")
-    wrote = json.loads((tmp_path / "a" / "prompts.json").read_text())["prompts"]["colors"]
+    wrote = PromptFile(tmp_path / "a" / "prompts.jsonl").read("colors", 0, 20)
     benchmark = tmp_path / "benchmark.jsonl"
-    benchmark.write_text("".join(json.dumps({"prompt": r["prompt"]}) + "\n" for r in wrote[:4]))
+    benchmark.write_text("".join(json.dumps({"prompt": s.prompt}) + "\n" for s in wrote[:4]))
     second = pipeline.build(tmp_path / "b", [recipe], "fake", against=[benchmark])
     assert first.prompts["colors"]["contaminated"] == {}
     assert sum(second.prompts["colors"]["contaminated"].values()) >= 4
-    keys = {Target.from_dict(json.loads(r["target"])).key for r in wrote[:4]}
-    again = json.loads((tmp_path / "b" / "prompts.json").read_text())
-    assert not keys & {Target.from_dict(json.loads(r["target"])).key for r in again["prompts"]["colors"]}
-    dropped = [d for d in again["reports"]["colors"]["dropped"] if "evaluation" in d["reason"]]
-    assert {d["like"] for d in dropped} <= {r["prompt"] for r in wrote[:4]}
+    again = PromptFile(tmp_path / "b" / "prompts.jsonl")
+    assert not {s.target.key for s in wrote[:4]} & {s.target.key for s in again.read("colors", 0, 20)}
+    dropped = [d for d in again.reports["colors"]["dropped"] if "evaluation" in d["reason"]]
+    assert {d["like"] for d in dropped} <= {s.prompt for s in wrote[:4]}
     assert all(d["survivor"] for d in dropped)
 
 

@@ -1,0 +1,74 @@
+"""``prompts.jsonl``: a build's prompts on disk, a line each, and the reports on them as the last line.
+
+Read a few at a time: a build of millions holds where its prompts begin, eight bytes each, and no prompt.
+Left out: whether the file is to be trusted, which the manifest knows.
+"""
+
+import hashlib
+import json
+from array import array
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from datagen.sample import Sample, Target
+from datagen.shards import atomic
+
+NAME = "prompts.jsonl"
+Reports = dict[str, dict[str, Any]]  # recipe -> what ``write_recipe`` says
+
+
+class PromptFile:
+    """A whole file, opened once and scanned."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.starts: dict[str, array[int]] = {}
+        self.reports: Reports = {}
+        at = 0
+        with path.open("rb") as file:
+            for line in file:
+                row = json.loads(line)
+                if "reports" in row:
+                    self.reports = row["reports"]
+                else:
+                    self.starts.setdefault(row["recipe"], array("q")).append(at)
+                at += len(line)
+
+    def count(self, recipe: str) -> int:
+        return len(self.starts.get(recipe, ()))
+
+    def read(self, recipe: str, start: int, stop: int) -> list[Sample]:
+        """Prompts ``start`` to ``stop`` of a recipe, in the order in which they were written."""
+        some = self.starts.get(recipe, array("q"))[start:stop]
+        if not some:
+            return []
+        with self.path.open("rb") as file:
+            file.seek(some[0])  # a recipe's prompts follow each other
+            return [_sample(json.loads(file.readline())) for _ in some]
+
+
+def write_prompt_file(path: Path, written: Iterable[tuple[str, Sequence[Sample], dict[str, Any]]]) -> str:
+    """All of ``(recipe, prompts, report)``, one recipe after the other, or nothing; returns the file's sha256."""
+    reports: Reports = {}
+    with atomic(path) as file:
+        for recipe, samples, report in written:
+            reports[recipe] = report
+            for sample in samples:
+                file.write(_line(_row(sample)))
+        file.write(_line({"reports": reports}))
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    return (json.dumps(row) + "\n").encode()
+
+
+def _row(sample: Sample) -> dict[str, Any]:
+    row = {name: getattr(sample, name) for name in ("prompt", "group_id", "recipe", "weakness", "llm")}
+    return row | {"target": sample.target.to_dict()}
+
+
+def _sample(row: dict[str, Any]) -> Sample:
+    return Sample(**row | {"target": Target.from_dict(row["target"])})
