@@ -136,6 +136,10 @@ def build(
         int, typer.Option(min=0, help="score in workers of their own; 0 scores where the model draws")
     ] = 0,
     reward_gpus: Annotated[float | None, typer.Option(min=0, help="GPUs of each of those")] = None,
+    llm_workers: Annotated[
+        int, typer.Option(min=0, help="write prompts in workers of their own; 0 writes in this process")
+    ] = 0,
+    llm_gpus: Annotated[float, typer.Option(min=0, help="GPUs of each of those")] = 0.0,
     timeout: Annotated[
         float, typer.Option(min=1, help="seconds a prompt may take before its worker is replaced")
     ] = 600.0,
@@ -175,7 +179,9 @@ def build(
             print(f"{s.prompt}\n  trace: {s.trace}\n  reward {s.reward} {weights} ({s.transition})")
         return
     with _Progress() as progress:
-        who = pipeline.Resources(workers, model_gpus, reward_workers, reward_gpus, ray_address, timeout)
+        who = pipeline.Resources(
+            workers, model_gpus, reward_workers, reward_gpus, ray_address, timeout, llm_workers, llm_gpus
+        )
         made = pipeline.build(
             run, recipes, model, llm, workers, seed, ray_address, force, progress, against or (), who, batch
         )

@@ -26,7 +26,8 @@ class Resources:
     """Who works where. ``workers`` 0 is this process; ``reward_workers`` 0 scores where it was rendered.
 
     GPUs are of each worker, and may be a fraction; None is one where there are any. ``timeout``: seconds
-    that a prompt may take before its worker is taken for hung.
+    that a prompt may take before its worker is taken for hung. ``llm_workers`` write prompts before that
+    (0: this process does), each with ``llm_gpus``.
     """
 
     workers: int = 0
@@ -35,6 +36,8 @@ class Resources:
     reward_gpus: float | None = None
     address: str | None = None
     timeout: float = 600.0
+    llm_workers: int = 0
+    llm_gpus: float = 0.0
 
 
 class Jobs(Sequence[Job]):

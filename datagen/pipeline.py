@@ -25,7 +25,7 @@ from datagen.llm import load_llm
 from datagen.making import Progress, Resources, check_quarantined, make_shards, missing, plan
 from datagen.manifest import open_manifest
 from datagen.models.vocabulary import vocabulary_of
-from datagen.prompting import build_prompts, write_recipe
+from datagen.prompting import Writers, build_prompts, write_recipe
 from datagen.recipe import Recipe
 from datagen.sample import Sample
 from datagen.shards import write_atomic
@@ -103,7 +103,10 @@ def build(
 
     started = time.monotonic()
     redone = list(manifest.damage)
-    prompts = build_prompts(run, manifest, recipes, vocabulary, evaluation, llm, seed, redone, progress)
+    writers = Writers(who.llm_workers, who.llm_gpus, who.address)
+    prompts = build_prompts(
+        run, manifest, recipes, vocabulary, evaluation, llm, seed, redone, progress, writers
+    )
     reports = prompts.reports
     seconds["prompts"] = time.monotonic() - started
 

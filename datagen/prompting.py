@@ -1,9 +1,10 @@
 """The build's first stage: every recipe's prompts, written once and kept in ``prompts.jsonl``."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from datagen.decontaminate import OVERLAPS, Evaluation
 from datagen.errors import ShardError
@@ -18,6 +19,14 @@ from datagen.sample import Sample
 from datagen.targets import Vocabulary
 
 Progress = Callable[[str, int, int], None]
+
+
+class Writers(NamedTuple):
+    """How many processes write prompts (0: this one), with how many GPUs each, and on which Ray."""
+
+    workers: int = 0
+    gpus: float = 0.0
+    address: str | None = None
 
 
 def write_recipe(
@@ -67,6 +76,7 @@ def build_prompts(
     seed: int,
     redone: list[str],
     progress: Progress,
+    writers: Writers,
 ) -> PromptFile:
     """Written once and kept: an LLM may not repeat itself, a resumed build must.
 
@@ -80,10 +90,9 @@ def build_prompts(
             return PromptFile(path)
         except ShardError as error:
             redone.append(str(error))
-    writer = load_llm(llm)
     index = EvaluationIndex(evaluation)
 
-    def written() -> Iterator[tuple[str, list[Sample], dict[str, Any]]]:
+    def written(writer: LLM) -> Iterator[tuple[str, list[Sample], dict[str, Any]]]:
         said: dict[str, str] = {}
         for i, recipe in enumerate(recipes):
             progress("prompts", i, len(recipes))
@@ -91,6 +100,24 @@ def build_prompts(
             yield recipe.name, *some
         progress("prompts", len(recipes), len(recipes))
 
-    manifest.set_prompts(write_prompt_file(path, written()))
-    release_llms()  # the unified model wants the memory next
+    with opened(llm, writers) as writer:
+        manifest.set_prompts(write_prompt_file(path, written(writer)))
     return PromptFile(path)
+
+
+@contextmanager
+def opened(llm: str, writers: Writers) -> Iterator[LLM]:
+    """The prompt writer for a while: the unified model wants its memory next."""
+    if writers.workers:
+        from datagen.llm.pool import PooledLLM
+
+        pooled = PooledLLM(llm, writers.workers, writers.gpus, writers.address)
+        try:
+            yield pooled
+        finally:
+            pooled.close()
+        return
+    try:
+        yield load_llm(llm)
+    finally:
+        release_llms()

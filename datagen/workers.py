@@ -1,4 +1,4 @@
-"""Ray Data, and nothing else of the project knows it: items through stages, each a pool of processes.
+"""Ray Data, and only ``pool`` beside it knows Ray: items through stages, each a pool of processes.
 
 A stage is a function of plain values; an actor builds it once and keeps its model loaded. Values travel
 between stages by reference, in Ray's object store; the driver holds the first ones and the last ones.
@@ -131,20 +131,23 @@ class _Worker:
                 self.function = self.make()
             value = cloudpickle.dumps(self.function(cloudpickle.loads(batch["value"][0])))
         except DatagenError as error:
-            raised = cloudpickle.dumps((type(error), str(error), vars(error)))
+            raised = packed_error(error)
         return {"number": batch["number"], "value": [value], "raised": [raised]}
 
 
 @contextmanager
-def _ray(stages: Sequence[Stage], address: str | None) -> Iterator[None]:
-    """A Ray for the length of the ``with``: the one that runs, that of ``address``, or one of our own."""
+def ray_session(workers: int, address: str | None) -> Iterator[None]:
+    """A Ray for the length of the ``with``: the one that runs, that of ``address``, or one of our own.
+
+    Raises ``InputError`` when it cannot be reached.
+    """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its processes' logs still have all
     import ray
 
     ours = not ray.is_initialized()
     if ours:
         local = {
-            "num_cpus": sum(stage.workers for stage in stages),
+            "num_cpus": workers,
             "object_store_memory": min(STORE, _memory() // 5),
         }
         try:
@@ -172,7 +175,7 @@ def _memory() -> int:
 def _run_on_ray(
     stages: Sequence[Stage], items: Sequence[Any], address: str | None
 ) -> Iterator[tuple[int, Any]]:
-    with _ray(stages, address):
+    with ray_session(sum(stage.workers for stage in stages), address):
         for start in range(0, len(items), WINDOW):
             for number, result in _window(stages, items[start : start + WINDOW], address is not None):
                 yield start + number, result
@@ -211,7 +214,7 @@ def _window(stages: Sequence[Stage], items: Sequence[Any], may_grow: bool) -> It
         for batch in results:
             for row in batch.to_pylist():
                 if row["raised"]:
-                    raise _rebuilt(cloudpickle.loads(row["raised"]))
+                    raise raised_again(row["raised"])
                 yield row["number"], cloudpickle.loads(row["value"])
     except RayTaskError:
         raise  # a stage's own exception: a bug, and its traceback says where
@@ -242,9 +245,18 @@ def _retries(tries: int | None) -> dict[str, Any]:
     return {} if tries is None else {"max_restarts": -1, "max_task_retries": tries - 1}
 
 
-def _rebuilt(raised: tuple[type[DatagenError], str, dict[str, Any]]) -> DatagenError:
+def packed_error(error: DatagenError) -> bytes:
+    """For ``raised_again`` in another process, where its constructor's arguments are not known."""
+    from ray import cloudpickle
+
+    return cloudpickle.dumps((type(error), str(error), vars(error)))
+
+
+def raised_again(packed: bytes) -> DatagenError:
     """The error as it was."""
-    kind, message, fields = raised
-    error = kind.__new__(kind, message)
+    from ray import cloudpickle
+
+    kind, message, fields = cloudpickle.loads(packed)
+    error: DatagenError = kind.__new__(kind, message)
     error.__dict__.update(fields)
     return error
