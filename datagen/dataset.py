@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from datagen.errors import InputError, ShardError, WorkError
 from datagen.sample import Sample
+from datagen.shards import from_row, to_row
 
 if TYPE_CHECKING:
     from datasets import Dataset, Features
@@ -57,10 +58,14 @@ class DatasetWriter:
         self.open: dict[str, Any] = {}
 
     def add(self, samples: Iterable[Sample]) -> None:
-        for sample in samples:
-            split = "dropped" if sample.dropped else "train"
-            self.waiting[split].append(to_columns(sample))
-            self.bytes[split] += len(sample.image or b"")
+        self.add_rows([to_row(s) for s in samples])
+
+    def add_rows(self, rows: Iterable[dict[str, Any]]) -> None:
+        """Rows as ``shards.to_row`` makes them of samples."""
+        for row in rows:
+            split = "dropped" if row["dropped"] else "train"
+            self.waiting[split].append(to_columns(row))
+            self.bytes[split] += len(row["image"] or b"")
             if len(self.waiting[split]) >= ROWS or self.bytes[split] >= GROUP_BYTES:
                 self._flush(split)
 
@@ -109,20 +114,14 @@ class DatasetWriter:
             ) from error
 
 
-def to_columns(sample: Sample) -> dict[str, Any]:
-    """One row of the dataset."""
-    from datagen.shards import to_row
-
-    row = to_row(sample)
-    row["drop_reason"] = row.pop("dropped")
-    row["image"] = {"bytes": sample.image, "path": None} if sample.image is not None else None
-    return {c: row[c] for c in COLUMNS}
+def to_columns(row: dict[str, Any]) -> dict[str, Any]:
+    """One row of the dataset, of one of a shard."""
+    image = None if row["image"] is None else {"bytes": row["image"], "path": None}
+    return {c: row["dropped" if c == "drop_reason" else c] for c in COLUMNS} | {"image": image}
 
 
 def from_columns(row: dict[str, Any]) -> Sample:
-    """The inverse of ``to_columns``, for a row whose image is not decoded."""
-    from datagen.shards import from_row
-
+    """The sample of a dataset's row whose image is not decoded."""
     image = row["image"]
     plain = {k: v for k, v in row.items() if k in COLUMNS and k != "drop_reason"}
     return from_row(plain | {"image": image and image["bytes"], "dropped": row["drop_reason"] or ""})

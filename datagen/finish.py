@@ -13,9 +13,13 @@ from datagen.account import Account
 from datagen.dataset import DatasetWriter
 from datagen.dedupe import Pictures
 from datagen.recipe import Recipe
-from datagen.shards import parse_target, read_columns, read_shard
+from datagen.sample import Sample
+from datagen.shards import from_row, read_columns, target_key
 from datagen.weights import weigh
 
+FIELDS = tuple(Sample.__dataclass_fields__)
+COMPARED = ("id", "target", "reward", "dropped", "thumbnail")
+WEIGHED = ("dropped", "advantage", "text_weight", "image_weight")
 Shards = Mapping[str, Sequence[tuple[Path, str]]]  # recipe -> (file, sha256) in order
 
 
@@ -32,12 +36,18 @@ def finish(
         copies = near_duplicates(shards[recipe.name], recipe, folder.parent)
         row = 0
         for path, sha256 in shards[recipe.name]:
-            samples = read_shard(path, sha256)
-            marked = [replace(s, dropped=copies.get(row + i, s.dropped)) for i, s in enumerate(samples)]
-            row += len(samples)
-            weighed = weigh(marked, recipe)
+            rows = read_columns(path, sha256, FIELDS)
+            samples = [from_row(r) for r in rows]
+            for i in range(len(samples)):
+                if reason := copies.get(row + i):
+                    samples[i] = replace(samples[i], dropped=reason)
+            row += len(rows)
+            weighed = weigh(samples, recipe)
             account.add(weighed)
-            writer.add(weighed)
+            # Weighing adds numbers and a drop's reason: the rest is written as it was read.
+            writer.add_rows(
+                [r | {n: getattr(s, n) for n in WEIGHED} for r, s in zip(rows, weighed, strict=True)]
+            )
     if account.kept:
         writer.finish(card(account))
     else:
@@ -49,7 +59,7 @@ def near_duplicates(shards: Sequence[tuple[Path, str]], recipe: Recipe, scratch:
     """Why a candidate of one recipe is dropped, by its number over all shards."""
     with Pictures(scratch) as pictures:
         for path, sha256 in shards:
-            for row in read_columns(path, sha256, ("id", "target", "reward", "dropped", "thumbnail")):
+            for row in read_columns(path, sha256, COMPARED):
                 small = None if row["dropped"] else row["thumbnail"]
-                pictures.add(row["id"], parse_target(row["target"]).key, row["reward"], small)
+                pictures.add(row["id"], target_key(row["target"]), row["reward"], small)
         return pictures.dropped(recipe.dedupe.images)

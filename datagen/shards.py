@@ -47,6 +47,12 @@ def parse_target(text: str) -> Target:
     return Target.from_dict(json.loads(text))
 
 
+@lru_cache(4096)
+def target_key(text: str) -> str:
+    """``Target.key`` of a target as ``to_row`` wrote it."""
+    return parse_target(text).key
+
+
 @contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
     """A file to write that becomes ``path`` as a whole or not at all, also after a crash.

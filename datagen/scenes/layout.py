@@ -7,15 +7,14 @@ means the normalised offset points left by more than one half, so a diagonal nei
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import hypot
+from typing import NamedTuple
 
 from datagen.sample import Clause, Target
 from datagen.scenes.vocabulary import CELLS, COLORS, GRID, ROWS, SHAPES, SIZES
 
 
-@dataclass(frozen=True)
-class Placed:
+class Placed(NamedTuple):
     """One drawn thing: a shape in a cell (0..8, row-major), or a word in a row (``cell`` = 0..2)."""
 
     shape: str
@@ -68,22 +67,20 @@ def parse_layout(trace: str) -> list[Placed] | None:
     return found if len(set(cells)) == len(cells) else None
 
 
+TOWARDS = {"left of": (-1, 0), "right of": (1, 0), "above": (0, -1), "below": (0, 1)}  # x, y
+
+
 def related(a: tuple[float, float], relation: str, b: tuple[float, float], cut: float = 0.5) -> bool:
     """Whether point ``a`` (x, y; y grows downwards) stands in ``relation`` to ``b``."""
     dx, dy = a[0] - b[0], a[1] - b[1]
     norm = hypot(dx, dy)
     if norm == 0:
         return False
-    return {
-        "left of": dx / norm < -cut,
-        "right of": dx / norm > cut,
-        "above": dy / norm < -cut,
-        "below": dy / norm > cut,
-    }[relation]
+    across, down = TOWARDS[relation]
+    return (across * dx + down * dy) / norm > cut
 
 
-@dataclass(frozen=True)
-class Seen:
+class Seen(NamedTuple):
     """One object that a verifier, a judge or a layout reports: centre in any consistent unit."""
 
     cls: str
@@ -113,10 +110,10 @@ def check(seen: Sequence[Seen], words: Sequence[str], target: Target) -> tuple[i
         total += 1
         found = [s for s in seen if _matches(s, clause)]
         matched.append(found)
-        label = " ".join(x for x in (clause.size, clause.color, clause.cls) if x)
         if len(found) >= clause.count:
             passed += 1
         else:
+            label = " ".join(x for x in (clause.size, clause.color, clause.cls) if x)
             reasons.append(f"expected {label}>={clause.count}, found {len(found)}")
         if clause.position:
             total += 1

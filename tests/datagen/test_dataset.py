@@ -25,6 +25,7 @@ from datagen.errors import InputError, ShardError, WorkError
 from datagen.merge import merge
 from datagen.recipe import load_recipe
 from datagen.sample import Clause, Sample, Score, Target
+from datagen.shards import to_row
 from datagen.weakness import Weakness
 
 CIRCLES = Target("counting", (Clause("circle", 3),))
@@ -46,7 +47,7 @@ def sample(i: int, group: str = "g", **changes) -> Sample:
 
 def test_a_row_holds_all_of_a_sample():
     for one in (sample(1), sample(2, image=None, dropped="unscored", reward=None)):
-        assert from_columns(to_columns(one)) == one
+        assert from_columns(to_columns(to_row(one))) == one
 
 
 def test_large_datasets_are_cut_into_files_and_opened_as_one(tmp_path, monkeypatch):
