@@ -18,6 +18,7 @@ from math import exp
 from pathlib import Path
 from typing import Any
 
+from benchmarks.two_stages import cost
 from datagen.account import Account
 from datagen.budget import Yield
 from datagen.card import dataset_card
@@ -32,6 +33,7 @@ from datagen.pipeline import build
 from datagen.recipe import Recipe, Rewards, load_recipe
 from datagen.sample import Sample
 from datagen.shards import read_shard, write_atomic
+from datagen.suites import load_suite
 from datagen.weaknesses import find_weaknesses
 from datagen.weights import ess, weigh
 from trainer import TrainConfig, train
@@ -87,6 +89,7 @@ class Arm:
     train: dict[str, float] = field(default_factory=dict)
     cfg: float | None = None  # of the evaluation
     trace: bool = True  # evaluated with one
+    refined: bool = False  # evaluated on pictures that see the trace and not the prompt
 
     @property
     def file(self) -> str:
@@ -95,6 +98,7 @@ class Arm:
 
 BOTH = Arm("strategy", "targeted")  # the arm that every axis shares
 NO_CAP = 1e6
+REFINED = "benchmarks.two_stages:refined?model="
 PILOT = 0.2  # of a piloted build's prompts, spent on learning what passes
 WEAK = 5  # of the nine categories, those that a targeted build is for
 AXES: dict[str, tuple[Arm, ...]] = {
@@ -109,6 +113,7 @@ AXES: dict[str, tuple[Arm, ...]] = {
         Arm("trace", "template", Data(trace="template")),
         Arm("trace", "none", Data(trace="none"), trace=False),
         Arm("trace", "self, sampled without", trace=False),
+        Arm("trace", "self, refined prompt only", refined=True),
     ),
     "guidance": (
         Arm("guidance", "drawn at 2.5", Data(cfg=2.5)),
@@ -157,14 +162,15 @@ class Study:
 
     def baselines(self) -> None:
         """The untrained model with its trace and without, at each scale an arm is tested at."""
-        for name, cfg, trace in (
-            ("untrained", None, True), ("untrained, no trace", None, False),
-            ("untrained, tested at 1", 1.0, True), ("untrained, tested at 1.5", 1.5, True),
+        for name, model, cfg, trace in (
+            ("untrained", "pocket", None, True), ("untrained, no trace", "pocket", None, False),
+            ("untrained, tested at 1", "pocket", 1.0, True), ("untrained, tested at 1.5", "pocket", 1.5, True),
+            ("untrained, refined prompt", f"{REFINED}pocket", None, True),
         ):  # fmt: skip
             path = self.results / f"{name.replace(' ', '_')}.json"
             if not path.exists():
                 began = time.monotonic()
-                rows = self.evaluate(self.run / name, "pocket", cfg, trace)
+                rows = self.evaluate(self.run / name, model, cfg, trace)
                 self._write(path, {"arm": name, "axis": "baseline", **scores(rows), "eval_s": _since(began)})
 
     def arm(self, arm: Arm, seed: int) -> None:
@@ -175,15 +181,23 @@ class Study:
         model, dataset, made = self.trained(arm, seed)
         trained_s = _since(began)
         began = time.monotonic()
-        where = (
-            model / f"eval-{'default' if arm.cfg is None else f'{arm.cfg:g}'}{'' if arm.trace else '-none'}"
-        )
-        rows = self.evaluate(where, str(model), arm.cfg, arm.trace)
+        how = "-refined" if arm.refined else "" if arm.trace else "-none"
+        where = model / f"eval-{'default' if arm.cfg is None else f'{arm.cfg:g}'}{how}"
+        rows = self.evaluate(where, f"{REFINED if arm.refined else ''}{model}", arm.cfg, arm.trace)
         self._write(
             path,
             {"arm": arm.name, "axis": arm.axis, "seed": seed, **scores(rows), **dataset, **made,
              "made_s": trained_s, "eval_s": _since(began)},
         )  # fmt: skip
+
+    def autonomy(self, seed: int) -> None:
+        """What it takes to draw in one pass, and in two."""
+        path = self.results / "autonomy.json"
+        if not path.exists():
+            model, _, _ = self.trained(BOTH, seed)
+            prompts = [s.prompt for s in load_suite("scenes", 11)[:64]]
+            row = {"axis": "autonomy", "arm": "cost", "seed": seed, **cost(str(model), prompts)}
+            self._write(path, row)
 
     def trained(self, arm: Arm, seed: int) -> tuple[Path, dict[str, Any], dict[str, Any]]:
         """The trained model's folder, the figures of its weights, and those of its build."""
@@ -339,16 +353,18 @@ def main() -> None:
     parser.add_argument("--results", type=Path, default=None, help="default: RUN/SETTING/results")
     parser.add_argument("--setting", choices=SETTINGS, default="small")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--axes", nargs="*", choices=AXES, default=[])
+    parser.add_argument("--axes", nargs="*", choices=[*AXES, "autonomy"], default=[])
     args = parser.parse_args()
     setting = SETTINGS[args.setting]
     run = args.run / args.setting
     update, stop = progress()
     study = Study(run, args.results or run / "results", setting, update)
     study.baselines()
-    for axis in args.axes or setting.axes or AXES:
+    for axis in args.axes or setting.axes or [*AXES, "autonomy"]:
+        if axis == "autonomy":
+            study.autonomy(args.seeds[0])
         for seed in args.seeds:
-            for arm in AXES[axis]:
+            for arm in AXES.get(axis, ()):
                 study.arm(arm, seed)
                 print(f"{arm.axis}: {arm.name}, seed {seed}", flush=True)
     stop()

@@ -104,6 +104,8 @@ def paired(one: Mapping[int, Row], other: Mapping[int, Row]) -> tuple[list[Row],
 def baseline(arm: Arm, found: Mapping[tuple[str, str], Mapping[int, Row]]) -> list[Row]:
     """The untrained model, sampled as the arm is."""
     name = "untrained" if arm.cfg is None else f"untrained, tested at {arm.cfg:g}"
+    if arm.refined:
+        name = "untrained, refined prompt"
     return [found["baseline", name if arm.trace else "untrained, no trace"][0]]
 
 
@@ -175,6 +177,8 @@ def report(folder: Path = RESULTS) -> str:
             f"Differences from the untrained model.\n\n{axis_table(axis, found)}",
         ]
     trained = list(found.get((BOTH.axis, BOTH.name), {}).values())
+    if costs := found.get(("autonomy", "cost")):
+        out += ["## Autonomy\n", autonomy(next(iter(costs.values())), bases["untrained"], trained)]
     if trained:
         start = [found["baseline", "untrained"][0]]
         kept = [[c, str(change(start, trained, ["compose"], [c]))] for c in UNTOUCHED]
@@ -185,6 +189,25 @@ def report(folder: Path = RESULTS) -> str:
             f"Words drawn without a fault: {100 * start[0]['word_accuracy']:.1f}% before, {words:.1f}% after.\n"
         ]
     return "\n".join(out)
+
+
+def autonomy(cost: Row, before: Sequence[Row], after: Sequence[Row]) -> str:
+    """Who opens the image, and what a second pass costs."""
+    seconds, opened = cost["seconds"], cost["opened"]
+    rates = [100 * float(np.mean([r["opens alone"] for r in rows])) for rows in (before, after)]
+    rows = [
+        [name, f"{100 * opened[name]:.0f}", f"{1000 * seconds[name] / cost['images']:.0f}"]
+        for name in seconds
+    ]
+    ratio = seconds["two stages"] / seconds["one pass"]
+    return (
+        f"Over the whole suite the untrained model opens {rates[0]:.1f}% of its images itself, the trained one "
+        f"{rates[1]:.1f}%. Two stages (write; read again and be made to draw) against one pass, one batch of "
+        f"{cost['images']} images on one core:\n\n"
+        + table(("", "opened by the model, %", "ms an image"), rows)
+        + f"\nThe second pass costs {ratio:.2f} times the time of one. The trained model's pictures drawn in two "
+        f"stages from its own traces differ from those of one pass by at most {cost['pictures apart']:.3f} of 255.\n"
+    )
 
 
 def plot(folder: Path, path: Path) -> None:
