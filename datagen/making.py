@@ -5,13 +5,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 from datagen.errors import ShardError, WorkError
 from datagen.manifest import Manifest
 from datagen.prompt_file import PromptFile
 from datagen.quarantine import WAITS, Guarded
-from datagen.recipe import Recipe
 from datagen.stages import Job, Make, Plain, Render, Score, Written
 from datagen.workers import Stage, run_stages
 
@@ -40,62 +39,67 @@ class Resources:
     llm_gpus: float = 0.0
 
 
-class Jobs(Sequence[Job]):
-    """Shards to make, in order. Each is made of the prompts on disk when it is due, so that none is held."""
+@dataclass(frozen=True)
+class Plan:
+    """What every shard of a build needs; ``job`` reads the prompts of one from disk, where it is due.
 
-    def __init__(self, names: Sequence[str], make: Callable[[str], Job]) -> None:
-        self.names, self.make = names, make
+    It travels to each worker once, so that what is sent for a shard is its name.
+    """
 
-    def __len__(self) -> int:
-        return len(self.names)
+    settings: dict[str, dict[str, Any]]  # by recipe
+    prompts: PromptFile
+    model: str
+    llm: str
+    folder: Path
+    batch: int
+
+    @property
+    def names(self) -> list[str]:
+        return [name for recipe in self.settings for name in self.names_of(recipe)]
 
     def names_of(self, recipe: str) -> list[str]:
-        return [name for name in self.names if name.rpartition("-")[0] == recipe]
+        count = -(-self.prompts.count(recipe) // GROUPS_PER_SHARD)
+        return [f"{recipe}-{number:05d}.parquet" for number in range(count)]
 
-    @overload
-    def __getitem__(self, at: int) -> Job: ...
-    @overload
-    def __getitem__(self, at: slice) -> "Jobs": ...
-    def __getitem__(self, at: int | slice) -> "Job | Jobs":
-        return Jobs(self.names[at], self.make) if isinstance(at, slice) else self.make(self.names[at])
-
-
-def plan(
-    recipes: Sequence[Recipe], prompts: PromptFile, model: str, llm: str, folder: Path, batch: int
-) -> Jobs:
-    """The shards that the build consists of, whoever makes them."""
-    settings = {r.name: r.model_dump(mode="json") for r in recipes}
-    places = {
-        f"{recipe.name}-{start // GROUPS_PER_SHARD:05d}.parquet": (recipe.name, start)
-        for recipe in recipes
-        for start in range(0, prompts.count(recipe.name), GROUPS_PER_SHARD)
-    }
-
-    def make(name: str) -> Job:
-        recipe, start = places[name]
-        some = tuple(prompts.read(recipe, start, start + GROUPS_PER_SHARD))
-        return Job(name, recipe, settings[recipe], some, model, llm, str(folder), batch)
-
-    return Jobs(list(places), make)
+    def job(self, name: str) -> Job:
+        recipe, _, number = name.removesuffix(".parquet").rpartition("-")
+        start = int(number) * GROUPS_PER_SHARD
+        some = tuple(self.prompts.read(recipe, start, start + GROUPS_PER_SHARD))
+        return Job(
+            name, recipe, self.settings[recipe], some, self.model, self.llm, str(self.folder), self.batch
+        )
 
 
-def missing(jobs: Jobs, manifest: Manifest, redone: list[str]) -> Jobs:
-    """The jobs without a shard that can be trusted; damaged ones are named in ``redone``."""
+class Reading:
+    """A stage's function whose items are names of shards."""
+
+    def __init__(self, plan: Plan, make: Callable[[], Callable[[Job], Any]]) -> None:
+        self.plan, self.work = plan, make()
+
+    def __call__(self, name: str) -> Any:
+        return self.work(self.plan.job(name))
+
+
+def missing(plan: Plan, manifest: Manifest, redone: list[str]) -> list[str]:
+    """The shards that are not there to be trusted; damaged ones are named in ``redone``."""
     names = []
-    for name in jobs.names:
+    for name in plan.names:
         try:
             if manifest.check_shard(name):
                 continue
         except ShardError as error:
             redone.append(str(error))
         names.append(name)
-    return Jobs(names, jobs.make)
+    return names
 
 
-def make_shards(run: Path, left: Jobs, total: int, who: Resources, progress: Progress) -> Iterator[Written]:
+def make_shards(
+    run: Path, plan: Plan, left: Sequence[str], who: Resources, progress: Progress
+) -> Iterator[Written]:
     """The missing shards as they finish, in this process or in one pool or two."""
     journals = run / "journals"
     shutil.rmtree(journals, ignore_errors=True)
+    total = len(plan.names)
     done = total - len(left)
 
     def tell() -> None:
@@ -108,14 +112,14 @@ def make_shards(run: Path, left: Jobs, total: int, who: Resources, progress: Pro
 
     tell()
     if not who.workers:
-        stages = [Stage("candidates", partial(Plain, Make), 0)]
+        stages = [Stage("candidates", partial(Reading, plan, partial(Plain, Make)), 0)]
     else:
         journals.mkdir(exist_ok=True)  # a worker of a driver that was just killed may still write
 
         def guarded(name: str, make: Any, count: int, gpus: float | None) -> Stage:
-            hands_on = make is Render
-            guard = partial(Guarded, name, make, journals, who.timeout, hands_on)
-            return Stage(name, guard, count, gpus, None)
+            guard = partial(Guarded, name, make, journals, who.timeout, make is Render)
+            first = make is not Score
+            return Stage(name, partial(Reading, plan, guard) if first else guard, count, gpus, None)
 
         if who.reward_workers:
             stages = [

@@ -22,7 +22,7 @@ from datagen.errors import WorkError
 from datagen.finish import finish
 from datagen.guard import EvaluationIndex
 from datagen.llm import load_llm
-from datagen.making import Progress, Resources, check_quarantined, make_shards, missing, plan
+from datagen.making import Plan, Progress, Resources, check_quarantined, make_shards, missing
 from datagen.manifest import open_manifest
 from datagen.models.vocabulary import vocabulary_of
 from datagen.prompting import Writers, build_prompts, write_recipe
@@ -111,17 +111,17 @@ def build(
     seconds["prompts"] = time.monotonic() - started
 
     started = time.monotonic()
-    jobs = plan(recipes, prompts, model, llm, shards, batch)
-    left = missing(jobs, manifest, redone)
+    plan = Plan({r.name: r.model_dump(mode="json") for r in recipes}, prompts, model, llm, shards, batch)
+    left = missing(plan, manifest, redone)
     total = sum(prompts.count(recipe.name) for recipe in recipes)
-    for made in make_shards(run, left, len(jobs), who, progress):
+    for made in make_shards(run, plan, left, who, progress):
         manifest.record(made.name, made.sha256, [asdict(q) for q in made.quarantined])
         check_quarantined(manifest, total)
     seconds["candidates"] = time.monotonic() - started
 
     started = time.monotonic()
     finished = {
-        r.name: [(shards / name, manifest.shards[name]) for name in jobs.names_of(r.name)] for r in recipes
+        r.name: [(shards / name, manifest.shards[name]) for name in plan.names_of(r.name)] for r in recipes
     }
     profile = run / "weaknesses.json"
     weaknesses = read_weaknesses(profile) if profile.exists() else []
@@ -134,7 +134,7 @@ def build(
     progress("dataset", 1, 1)
     quarantined = {
         q["prompt"]: f"{q['stage']}: {q['reason']}"
-        for name in jobs.names
+        for name in plan.names
         for q in manifest.quarantined.get(name, ())
     }
     result = BuildSummary(account.table(), reports, seconds, tuple(redone), quarantined)

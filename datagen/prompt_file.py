@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from datagen.errors import ShardError
 from datagen.sample import Sample, Target
 from datagen.shards import atomic
 
@@ -39,13 +40,21 @@ class PromptFile:
         return len(self.starts.get(recipe, ()))
 
     def read(self, recipe: str, start: int, stop: int) -> list[Sample]:
-        """Prompts ``start`` to ``stop`` of a recipe, in the order in which they were written."""
+        """Prompts ``start`` to ``stop`` of a recipe, in the order in which they were written.
+
+        Raises ``ShardError`` where the file cannot be opened.
+        """
         some = self.starts.get(recipe, array("q"))[start:stop]
         if not some:
             return []
-        with self.path.open("rb") as file:
-            file.seek(some[0])  # a recipe's prompts follow each other
-            return [_sample(json.loads(file.readline())) for _ in some]
+        try:
+            with self.path.open("rb") as file:
+                file.seek(some[0])  # a recipe's prompts follow each other
+                return [_sample(json.loads(file.readline())) for _ in some]
+        except OSError as error:
+            raise ShardError(
+                f"{self.path}: cannot be read: {error.strerror}; every node needs the run directory"
+            ) from error
 
 
 def write_prompt_file(path: Path, written: Iterable[tuple[str, Sequence[Sample], dict[str, Any]]]) -> str:

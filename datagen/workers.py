@@ -24,7 +24,7 @@ from datagen.errors import DatagenError, InputError, WorkError
 TRIES = 3
 CPUS = 0.5
 STORE = 2 * 2**30  # bytes of shared memory that a Ray of our own takes at most
-WINDOW = 4096  # items an execution: the driver holds a block for each, and makes them all before it begins
+WINDOW = 16_384  # items an execution: the driver holds a block for each, and makes them all before it begins
 DEATHS_AT_START = 1000  # in a row, a pool; a node that goes takes starting workers with it
 
 
