@@ -20,9 +20,8 @@ DIMENSION = 1024
 def prompt_vector(prompt: str) -> np.ndarray:
     """[1024] float32, unit length: hashed character trigrams of the normalised words."""
     text = f"  {' '.join(prompt.lower().strip(' .!').split())}  "
-    vector = np.zeros(DIMENSION, dtype=np.float32)
-    for i in range(len(text) - 2):
-        vector[crc32(text[i : i + 3].encode()) % DIMENSION] += 1
+    at = [crc32(text[i : i + 3].encode()) % DIMENSION for i in range(len(text) - 2)]
+    vector = np.bincount(at, minlength=DIMENSION).astype(np.float32)
     return vector / np.linalg.norm(vector)
 
 

@@ -9,6 +9,7 @@ rewards, trainer and workers can share them without importing each other.
 import hashlib
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 Transition = Literal["model", "forced", "none"]
@@ -93,7 +94,7 @@ class Target:
     setting: str = ""
     facts: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Canonical form: equal for two prompts that ask for the same image, whatever their words.
 
