@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 K = 8
+STAGES = ("prompts", "candidates", "end")  # what the driver is at
 MODEL, REWARD = "benchmarks.overhead:load", "benchmarks.overhead:coin"
 
 
@@ -142,16 +143,19 @@ def one_build(prompts: int, workers: int, model: str, instant: bool) -> dict[str
     mark = f"DATAGEN_OVERHEAD={os.getpid()}"
     os.environ["DATAGEN_OVERHEAD"] = str(os.getpid())
     marks: list[tuple[float, ...]] = []  # at no shard, the first and the last: clock, processors, memory
-    greatest = {"driver": 0.0, "worker": 0.0}
+    greatest = dict.fromkeys((*STAGES, "worker"), 0.0)
+    stage = [STAGES[0]]
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(0.5):
-            greatest["driver"] = max(greatest["driver"], memory(os.getpid()))
+            greatest[stage[0]] = max(greatest[stage[0]], memory(os.getpid()))
             greatest["worker"] = max([greatest["worker"], *(memory(pid) for pid in workers_of(mark))])
 
-    def note(stage: str, done: int, total: int) -> None:
-        if stage == "candidates" and done in (0, 1, total):
+    def note(name: str, done: int, total: int) -> None:
+        if name == "candidates":
+            stage[0] = STAGES[1 + (done == total)]
+        if name == "candidates" and done in (0, 1, total):
             cpu = used(workers_of(mark)), time.process_time()
             marks.append((time.perf_counter(), *cpu, memory(os.getpid())))
 
@@ -256,11 +260,12 @@ def instant(sizes: Sequence[int]) -> None:
         made = fresh("instant", size // K, 2)
         rate = made["candidates"] / made["after the first shard"] * (1 - 1 / made["shards"])
         stages = ", ".join(f"{k[6:]} {v:.1f} s" for k, v in made.items() if k.startswith("stage "))
+        peaks = ", ".join(f"{name} {made[f'{name} MiB']:.0f}" for name in (*STAGES, "worker"))
         print(
             f"{made['candidates']:.0f} candidates: {made['candidates'] / made['total']:.0f}/s in all, "
-            f"{rate:.0f}/s through the workers ({stages}); MiB: driver "
-            f"{made['driver MiB first shard']:.0f} at its first shard, {made['driver MiB last shard']:.0f} at "
-            f"its last, {made['driver MiB']:.0f} at most; worker {made['worker MiB']:.0f}"
+            f"{rate:.0f}/s through the workers ({stages}); MiB at most: "
+            f"{peaks} (driver at its first shard "
+            f"{made['driver MiB first shard']:.0f}, at its last {made['driver MiB last shard']:.0f})"
         )
 
 

@@ -11,7 +11,8 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from functools import cache
+from typing import Any, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -44,6 +45,12 @@ class Answer(_Answer):
     answer: str
 
 
+@cache
+def json_schema(schema: type[_Answer]) -> dict[str, Any]:
+    """Made once: pydantic takes longer over it than over an answer."""
+    return schema.model_json_schema()
+
+
 @dataclass(frozen=True)
 class Chat:
     """One chat to complete. ``messages`` are (role, content)."""
@@ -61,7 +68,7 @@ class Chat:
     def key(self, model: str) -> str:
         """What identifies the answer: model, messages, schema and sampling."""
         parts = [
-            model, self.messages, self.schema.model_json_schema(), self.seed, self.temperature, self.max_tokens,
+            model, self.messages, json_schema(self.schema), self.seed, self.temperature, self.max_tokens,
         ]  # fmt: skip
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
@@ -78,11 +85,28 @@ class Backend(Protocol):
     def close(self) -> None: ...
 
 
+@runtime_checkable
+class Begins(Protocol):
+    """A backend that answers in the background: ``complete`` takes up what was begun."""
+
+    ahead: int
+
+    def begin(self, chats: Sequence[Chat]) -> None: ...
+
+
 class ChatLLM:
     """A prompt writer on a chat backend. ``cache`` None asks everything anew."""
 
     def __init__(self, backend: Backend, cache: AnswerCache | None = None) -> None:
         self.name, self.backend, self.cache = backend.name, backend, cache
+        self.ahead = backend.ahead if isinstance(backend, Begins) else 0
+
+    def prefetch(self, requests: Sequence[WriteRequest]) -> None:
+        """``base.Pooled``: nothing, where the backend works on one batch at a time."""
+        if isinstance(self.backend, Begins):
+            chats = {chat.key(self.name): chat for chat in map(_request, requests)}
+            known = self.cache.get(list(chats)) if self.cache else {}
+            self.backend.begin([chat for key, chat in chats.items() if key not in known])
 
     def write(self, requests: Sequence[WriteRequest]) -> list[Reply]:
         return self._answers([_request(r) for r in requests])

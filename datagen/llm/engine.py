@@ -11,7 +11,7 @@ from typing import Any
 from datagen.errors import InputError, ModelError
 from datagen.llm.base import CUT_OFF, REFUSED, Reply
 from datagen.llm.cache import default_cache
-from datagen.llm.chat import Chat, ChatLLM
+from datagen.llm.chat import Chat, ChatLLM, json_schema
 from datagen.models.options import apply, split
 
 
@@ -62,7 +62,7 @@ class Engine:
             temperature=chat.temperature,
             max_tokens=chat.max_tokens,
             seed=chat.seed,
-            structured_outputs=StructuredOutputsParams(json=chat.schema.model_json_schema()),
+            structured_outputs=StructuredOutputsParams(json=json_schema(chat.schema)),
         )
 
 

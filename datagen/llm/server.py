@@ -6,21 +6,26 @@ The client retries what is worth it (429, 5xx, lost connections), with back-off.
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from datagen.errors import InputError, ModelError, WorkError
 from datagen.llm.base import CUT_OFF, REFUSED, Reply
 from datagen.llm.cache import default_cache
-from datagen.llm.chat import Chat, ChatLLM
+from datagen.llm.chat import Chat, ChatLLM, json_schema
 
-PARALLEL = 16
+PARALLEL = 64  # requests on their way; a server batches them as they come
 RETRIES = 5  # of the client; with its back-off about half a minute
 URL = "openai:MODEL@http://HOST:8000/v1"
 
 
 class Server:
-    """``model`` behind ``base_url``; None is the client's own default."""
+    """``model`` behind ``base_url``; None is the client's own default.
+
+    What ``begin`` is given is on its way while the caller works on what came back before.
+    """
+
+    ahead = 2 * PARALLEL
 
     def __init__(self, model: str, base_url: str | None, client: Any = None) -> None:
         self.name, self.model = f"openai:{model}", model
@@ -34,18 +39,29 @@ class Server:
                 raise InputError(f"LLM {self.name}: set OPENAI_API_KEY, or name your own server: {URL}")
             client = openai.OpenAI(base_url=base_url, api_key=key or "none", max_retries=RETRIES)
         self.client = client
+        self.threads = ThreadPoolExecutor(PARALLEL)
+        self.begun: dict[str, Future[Reply]] = {}
+
+    def begin(self, chats: Sequence[Chat]) -> None:
+        for chat in chats:
+            key = chat.key(self.name)
+            if key not in self.begun:
+                self.begun[key] = self.threads.submit(self._one, chat)
 
     def complete(self, chats: Sequence[Chat]) -> list[Reply]:
-        with ThreadPoolExecutor(PARALLEL) as pool:
-            return list(pool.map(self._one, chats))
+        self.begin(chats)
+        keys = [chat.key(self.name) for chat in chats]
+        replies = {key: self.begun.pop(key).result() for key in dict.fromkeys(keys)}
+        return [replies[key] for key in keys]
 
     def close(self) -> None:
+        self.threads.shutdown(cancel_futures=True)
         self.client.close()
 
     def _one(self, chat: Chat) -> Reply:
         import openai
 
-        schema = {"name": chat.schema.__name__, "strict": True, "schema": chat.schema.model_json_schema()}
+        schema = {"name": chat.schema.__name__, "strict": True, "schema": json_schema(chat.schema)}
         try:
             answer = self.client.chat.completions.create(
                 model=self.model,
