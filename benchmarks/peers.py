@@ -48,9 +48,10 @@ import json, sys, time
 began = time.perf_counter()
 from datagen.checks import evaluation_for, resolved
 from datagen.guard import EvaluationIndex
-from datagen.prompting import Writers, opened, write_recipe
+from datagen.prompting import write_recipe
 from datagen.recipe import load_recipe
 from datagen.targets import VOCABULARIES
+from datagen.writers import Writers, opened
 url, n = sys.argv[1], int(sys.argv[2])
 (recipe,) = resolved([load_recipe("color_attribution")], "pocket")
 scenes = VOCABULARIES["scenes"]

@@ -25,7 +25,7 @@ from datagen.llm import load_llm
 from datagen.making import Plan, Progress, Resources, check_quarantined, make_shards, missing
 from datagen.manifest import open_manifest
 from datagen.models.vocabulary import vocabulary_of
-from datagen.prompting import Writers, build_prompts, write_recipe
+from datagen.prompting import build_prompts, write_recipe
 from datagen.recipe import Recipe
 from datagen.sample import Sample
 from datagen.shards import write_atomic
@@ -33,6 +33,7 @@ from datagen.stages import Job, Make
 from datagen.targets import VOCABULARIES
 from datagen.weakness import read_weaknesses
 from datagen.weights import weigh
+from datagen.writers import Writers, opened
 
 
 @dataclass(frozen=True)
@@ -103,10 +104,8 @@ def build(
 
     started = time.monotonic()
     redone = list(manifest.damage)
-    writers = Writers(who.llm_workers, who.llm_gpus, who.address)
-    prompts = build_prompts(
-        run, manifest, recipes, vocabulary, evaluation, llm, seed, redone, progress, writers
-    )
+    writer = opened(llm, Writers(who.llm_workers, who.llm_gpus, who.address))
+    prompts = build_prompts(run, manifest, recipes, vocabulary, evaluation, seed, redone, progress, writer)
     reports = prompts.reports
     seconds["prompts"] = time.monotonic() - started
 

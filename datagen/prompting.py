@@ -1,15 +1,14 @@
 """The build's first stage: every recipe's prompts, written once and kept in ``prompts.jsonl``."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from datagen.decontaminate import OVERLAPS, Evaluation
 from datagen.errors import ShardError
 from datagen.guard import NEAR_DUPLICATE, EvaluationIndex, PromptGuard, self_similarity
-from datagen.llm import load_llm, release_llms
 from datagen.llm.base import LLM
 from datagen.manifest import Manifest
 from datagen.prompt_file import NAME, PromptFile, write_prompt_file
@@ -19,14 +18,6 @@ from datagen.sample import Sample
 from datagen.targets import Vocabulary
 
 Progress = Callable[[str, int, int], None]
-
-
-class Writers(NamedTuple):
-    """How many processes write prompts (0: this one), with how many GPUs each, and on which Ray."""
-
-    workers: int = 0
-    gpus: float = 0.0
-    address: str | None = None
 
 
 def write_recipe(
@@ -72,11 +63,10 @@ def build_prompts(
     recipes: Sequence[Recipe],
     vocabulary: Vocabulary,
     evaluation: Evaluation,
-    llm: str,
     seed: int,
     redone: list[str],
     progress: Progress,
-    writers: Writers,
+    writer: AbstractContextManager[LLM],
 ) -> PromptFile:
     """Written once and kept: an LLM may not repeat itself, a resumed build must.
 
@@ -92,32 +82,14 @@ def build_prompts(
             redone.append(str(error))
     index = EvaluationIndex(evaluation)
 
-    def written(writer: LLM) -> Iterator[tuple[str, list[Sample], dict[str, Any]]]:
+    def written(llm: LLM) -> Iterator[tuple[str, list[Sample], dict[str, Any]]]:
         said: dict[str, str] = {}
         for i, recipe in enumerate(recipes):
             progress("prompts", i, len(recipes))
-            some = write_recipe(recipe, vocabulary, writer, recipe.prompts.count, seed, index, said)
+            some = write_recipe(recipe, vocabulary, llm, recipe.prompts.count, seed, index, said)
             yield recipe.name, *some
         progress("prompts", len(recipes), len(recipes))
 
-    with opened(llm, writers) as writer:
-        manifest.set_prompts(write_prompt_file(path, written(writer)))
+    with writer as llm:
+        manifest.set_prompts(write_prompt_file(path, written(llm)))
     return PromptFile(path)
-
-
-@contextmanager
-def opened(llm: str, writers: Writers) -> Iterator[LLM]:
-    """The prompt writer for a while: the unified model wants its memory next."""
-    if writers.workers:
-        from datagen.llm.pool import PooledLLM
-
-        pooled = PooledLLM(llm, writers.workers, writers.gpus, writers.address)
-        try:
-            yield pooled
-        finally:
-            pooled.close()
-        return
-    try:
-        yield load_llm(llm)
-    finally:
-        release_llms()

@@ -10,16 +10,17 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FILES = sorted(p for d in ("datagen", "rewards", "trainer", "recipes") for p in (ROOT / d).rglob("*.py"))
 DOORS = {
-    "ray": ("datagen/workers.py",),
+    "ray": ("datagen/workers.py", "datagen/pool.py"),
     "vllm": ("datagen/llm/engine.py", "rewards/vlm_engine.py"),
     "faiss": ("datagen/dedupe.py",),
-    "typer": ("datagen/cli.py",),
+    "typer": ("datagen/cli.py", "datagen/commands/"),
     "openai": ("datagen/llm/server.py", "rewards/vlm_server.py"),
     "torch": (
         "datagen/models/",
         "datagen/llm/",
         "datagen/doctor.py",
         "datagen/workers.py",
+        "datagen/pool.py",
         "rewards/",
         "trainer/",
     ),
@@ -29,10 +30,11 @@ LAYERS = (
     {"sample", "errors", "registry"},
     {"scenes", "evals", "statistics", "weakness", "weaknesses", "tally", "reasons", "splits", "shrinkage", "subskills", "budget",
      "remedies", "completeness", "weakness_table", "second_judge", "new_recipe", "targets", "llm.base", "prompts", "suites", "recipe", "console",
-     "decontaminate", "embedding", "compare", "models.base"},
+     "decontaminate", "embedding", "thumbnails", "compare", "models.base"},
     {"traces", "account", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "dedupe", "guard", "shards", "dataset", "card", "finish", "merge",
-     "manifest", "journal", "checks", "prompting"},
-    {"workers", "quarantine", "stages", "making", "pipeline", "evaluate", "hub", "report", "monitor", "doctor", "loop"},
+     "manifest", "journal", "checks", "prompting", "prompt_file"},
+    {"workers", "pool", "writers", "quarantine", "stages", "making", "pipeline", "evaluate", "hub", "report", "monitor", "doctor", "loop"},
+    {"commands"},
     {"cli"},
     {"__main__"},
 )  # fmt: skip

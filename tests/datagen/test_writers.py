@@ -7,13 +7,13 @@ import pytest
 from datagen import pipeline
 from datagen.errors import UnknownName, WorkError
 from datagen.llm.base import Reply, WriteRequest
-from datagen.llm.pool import PooledLLM
 from datagen.llm.template import TemplateLLM
 from datagen.making import Resources
 from datagen.pool import Pool
 from datagen.prompts import write_prompts
 from datagen.prompts.asking import Answers
 from datagen.targets import VOCABULARIES
+from datagen.writers import PooledLLM
 
 REQUESTS = [WriteRequest("two circles", seed=i) for i in range(70)]
 

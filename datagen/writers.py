@@ -1,21 +1,46 @@
-"""``--llm-workers N``: the prompt writer in N processes over Ray, asked ahead of time.
+"""Who writes the prompts: a writer in this process, or with ``--llm-workers N`` one in each of N, over Ray.
 
-The same prompts come out as from one writer in this process: a request alone decides its reply, and the
+The same prompts come out either way: a request alone decides its reply, and the
 loop that writes prompts goes through the replies in its own order. What is asked ahead and then not
 needed, since its region has filled up, costs a call.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from datagen.errors import DatagenError
-from datagen.llm import load_llm
+from datagen.llm import load_llm, release_llms
 from datagen.llm.base import LLM, Reply, WriteRequest
 from datagen.pool import Pool
 
 CHUNK = 32  # requests a call
 AHEAD = 2  # calls a worker that should be under way
+
+
+class Writers(NamedTuple):
+    """How many processes write prompts (0: this one), with how many GPUs each, and on which Ray."""
+
+    workers: int = 0
+    gpus: float = 0.0
+    address: str | None = None
+
+
+@contextmanager
+def opened(llm: str, writers: Writers) -> Iterator[LLM]:
+    """The prompt writer for a while: the unified model wants its memory next."""
+    if writers.workers:
+        pooled = PooledLLM(llm, writers.workers, writers.gpus, writers.address)
+        try:
+            yield pooled
+        finally:
+            pooled.close()
+        return
+    try:
+        yield load_llm(llm)
+    finally:
+        release_llms()
 
 
 class PooledLLM:

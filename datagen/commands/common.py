@@ -1,0 +1,54 @@
+"""What the commands share: options, and how results are shown."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+DEFAULT = Path("runs/default")
+Run = Annotated[Path, typer.Option("--run", help="the run directory that all commands share")]
+Model = Annotated[str, typer.Option(help="a model's name, or a checkpoint folder")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON for a program")]
+Force = Annotated[bool, typer.Option("--force", help="overwrite what stands")]
+Seed = Annotated[int, typer.Option(help="every random choice follows from it")]
+Cfg = Annotated[float | None, typer.Option(help="guidance scale; 1 draws without, default the model's own")]
+
+
+def show_weaknesses(found: list[Any], as_json: bool, path: str) -> None:
+    if as_json:
+        print(json.dumps([asdict(w) for w in found], indent=2))
+        return
+    from datagen.weakness_table import print_weaknesses
+
+    print_weaknesses(found, path)
+
+
+def show_comparison(found: list[Any]) -> None:
+    from datagen.console import percent, points, table
+
+    table(
+        "Before and after, paired by prompt",
+        ("category", "prompts", "before", "after", "difference", "95% interval", "p (Holm)", "verdict"),
+        [
+            (
+                c.category, c.prompts, percent(c.before), percent(c.after), points(c.difference),
+                f"{points(c.low)} to {points(c.high)}", f"{c.p:.3f}", c.verdict,
+            )
+            for c in found
+        ],
+    )  # fmt: skip
+
+
+class Progress:
+    """Progress for the length of a ``with``."""
+
+    def __enter__(self) -> Any:
+        from datagen.console import progress
+
+        update, self.stop = progress()
+        return update
+
+    def __exit__(self, *error: object) -> None:
+        self.stop()

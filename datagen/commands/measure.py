@@ -1,0 +1,131 @@
+"""Commands that measure: ``eval``, ``weaknesses``, ``compare``, ``report``."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from datagen.commands.common import (
+    DEFAULT,
+    Cfg,
+    Force,
+    Json,
+    Model,
+    Progress,
+    Run,
+    show_comparison,
+    show_weaknesses,
+)
+from datagen.errors import InputError
+
+
+def eval_(
+    suite: Annotated[str, typer.Option(help="the prompts to evaluate on")] = "scenes",
+    model: Model = "pocket",
+    run: Run = DEFAULT,
+    out: Annotated[Path | None, typer.Option(help="results file; default RUN/eval/before.jsonl")] = None,
+    per_category: Annotated[int, typer.Option(min=1, help="prompts a category")] = 60,
+    images: Annotated[int, typer.Option(min=1, help="images a prompt")] = 4,
+    cfg: Cfg = None,
+    workers: Annotated[int, typer.Option(min=0, help="Ray workers; 0 runs in this process")] = 0,
+    force: Force = False,
+    trace: Annotated[
+        bool, typer.Option("--trace/--no-trace", help="think first, or draw from the prompt")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Generate images for a suite, judge them, write a results file.
+
+    Example: datagen eval --suite scenes --model pocket
+    """
+    from datagen.loop import evaluate_to, recipes_by_weakness
+    from datagen.weaknesses import find_weaknesses
+
+    path = out or run / "eval" / "before.jsonl"
+    if path.exists() and not force:
+        raise InputError(f"{path} exists; --force makes it again")
+    path.unlink(missing_ok=True)
+    with Progress() as progress:
+        rows = evaluate_to(path, model, suite, per_category, images, cfg, workers, progress, trace)
+    show_weaknesses(find_weaknesses(rows, recipes=recipes_by_weakness()), as_json, f"{path}")
+
+
+def weaknesses(
+    from_eval: Annotated[
+        list[Path] | None, typer.Option("--from-eval", help="results file; repeatable")
+    ] = None,
+    format: Annotated[str | None, typer.Option(help="force a reader")] = None,
+    target: Annotated[
+        list[str] | None, typer.Option(help="score to reach, or NAME=SCORE; default the model's own mean")
+    ] = None,
+    columns: Annotated[
+        list[str] | None,
+        typer.Option("--map", help="category=COLUMN,score=COLUMN,prompt=COLUMN of any CSV or JSONL"),
+    ] = None,
+    of: Annotated[str | None, typer.Option(help="which model, where a file holds several")] = None,
+    benchmark: Annotated[
+        list[Path] | None, typer.Option(help="the benchmark's own data, e.g. geneval2_data.jsonl; repeatable")
+    ] = None,
+    second_judge: Annotated[Path | None, typer.Option(help="the same images by another judge")] = None,
+    floor: Annotated[float, typer.Option(help="least share of the budget of a weakness")] = 0.05,
+    cap: Annotated[float, typer.Option(help="greatest share")] = 0.6,
+    run: Run = DEFAULT,
+    as_json: Json = False,
+) -> None:
+    """Rank the weaknesses in results of any benchmark: score, interval, gap, budget, recipe.
+
+    Example: datagen weaknesses --from-eval results.jsonl --target 0.9
+    """
+    from datagen.evals import stream_all
+    from datagen.evals.mapped import parse_map
+    from datagen.loop import recipes_by_weakness, yields_of
+    from datagen.weaknesses import find_weaknesses, parse_targets, write_weaknesses
+
+    files = [(f, format) for f in from_eval or [run / "eval" / "before.jsonl"]]
+    options = parse_map(columns or []) | ({"of": of} if of else {})
+    found = find_weaknesses(
+        stream_all(files, options, benchmark or ()),
+        parse_targets(target or []),
+        recipes_by_weakness(),
+        yields_of(run),
+        floor,
+        cap,
+    )
+    if second_judge:
+        from datagen.evals import merge
+        from datagen.second_judge import suspect
+
+        rows, others = (
+            merge(files, options, benchmark or ()),
+            merge([(second_judge, None)], options, benchmark or ()),
+        )
+        found = suspect(found, rows, others)
+    write_weaknesses(run / "weaknesses.json", found)
+    show_weaknesses(found, as_json, f"{run / 'weaknesses.json'}")
+
+
+def compare(before: Path, after: Path, as_json: Json = False) -> None:
+    """Paired difference for each category, with interval and verdict.
+
+    Example: datagen compare runs/default/eval/before.jsonl runs/default/eval/after.jsonl
+    """
+    from datagen.compare import compare as compare_rows
+    from datagen.evals import read_results
+
+    found = compare_rows(read_results(before), read_results(after))
+    if as_json:
+        print(json.dumps([asdict(c) for c in found], indent=2))
+    else:
+        show_comparison(found)
+
+
+def report(run: Run = DEFAULT) -> None:
+    """Write the run's HTML page.
+
+    Example: datagen report --run runs/default
+    """
+    from datagen.report import write_report
+
+    print(write_report(run))
