@@ -103,12 +103,12 @@ def recipe(prompts: int, instant: bool = False) -> Recipe:
 
 
 def memory(pid: int) -> float:
-    """MiB that a process holds of its own now."""
+    """MiB that a process holds of its own now, without pages of files, which the kernel can drop."""
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     except OSError:
         return 0.0
-    return sum(int(line.split()[1]) for line in lines if line.startswith("Private_")) / 1024
+    return sum(int(line.split()[1]) for line in lines if line.startswith("Anonymous:")) / 1024
 
 
 def workers_of(mark: str) -> list[int]:

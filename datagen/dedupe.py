@@ -119,15 +119,26 @@ class Pictures:
         for members in _split(best, targets[best]):
             found = near_duplicates(vectors(pictures[members]), range(len(members)), threshold)
             keepers |= {int(members[gone]): int(members[keeper]) for gone, keeper in found.items()}
-        first: dict[bytes, int] = {}
-        for start in range(0, len(best), CHUNK):
-            part = best[start : start + CHUNK]
-            for i, vector in zip(part.tolist(), vectors(pictures[part]), strict=True):
-                if i not in keepers and vector.any():
-                    keeper = first.setdefault(hashlib.sha256(vector.tobytes()).digest()[:16], i)
-                    if keeper != i:
-                        keepers[i] = keeper
+        left = best[~np.isin(best, np.fromiter(keepers, np.int64, len(keepers)))]
+        keepers |= _copies(pictures, left)
         return {gone: f"near_duplicate of {ids[keeper].decode()}" for gone, keeper in keepers.items()}
+
+
+def _copies(pictures: np.ndarray, rows: np.ndarray) -> dict[int, int]:
+    """``{row: the first of rows whose vector is the same, bit for bit}``; blank pictures are copies of nothing."""
+    hashes = np.zeros(len(rows), np.uint64)  # of 64 bits: what they find is compared
+    for start in range(0, len(rows), CHUNK):
+        found = vectors(pictures[rows[start : start + CHUNK]])
+        hashes[start : start + len(found)] = [
+            int.from_bytes(hashlib.sha256(v.tobytes()).digest()[:8], "big") if v.any() else 0 for v in found
+        ]
+    _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+    copies = {}
+    for at in np.flatnonzero((first[which] != np.arange(len(rows))) & (hashes != 0)):
+        row, keeper = int(rows[at]), int(rows[first[which[at]]])
+        if np.array_equal(*vectors(pictures[[row, keeper]])):
+            copies[row] = keeper
+    return copies
 
 
 def add_sample(pictures: Pictures, sample: Sample) -> None:
