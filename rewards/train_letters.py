@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from datagen.scenes.draw import draw_layout
+from datagen.scenes.draw import LEFT, draw_layout
 from datagen.scenes.layout import Placed
 from datagen.scenes.vocabulary import COLORS, GRID, ROWS, SHAPES, SIZES
 from rewards.judge import to_tensor
@@ -45,9 +45,8 @@ def labels(layouts: list[list[Placed]]) -> Tensor:
     out = torch.zeros(len(layouts), LATTICE, LATTICE, dtype=torch.long)
     for i, layout in enumerate(layouts):
         for p in layout:
-            left = (LATTICE - len(p.word)) // 2
             for k, letter in enumerate(p.word):
-                out[i, LATTICE_ROW[p.cell], left + k] = LETTERS.index(letter) + 1
+                out[i, LATTICE_ROW[p.cell], LEFT + k] = LETTERS.index(letter) + 1
     return out
 
 

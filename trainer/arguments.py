@@ -17,17 +17,26 @@ LORA_RANK = 16
 RATES = {"small": (4e-4, 1e-4), "large": (1e-5, 5e-6), "large, adapters": (1e-4, 5e-5)}
 
 
+def is_large(module: nn.Module) -> bool:
+    return sum(p.numel() for p in module.parameters()) > LORA_ABOVE
+
+
+def widen(module: nn.Module) -> None:
+    """Float32 for the weights of a small model: bfloat16 has no room for small steps; autocast computes in it."""
+    if not is_large(module):
+        module.float()
+
+
 def lora_rank(config: TrainConfig, module: nn.Module) -> int:
     """The rank asked for; by default 16 for a model above a billion parameters and 0, all, below."""
     if config.lora is not None:
         return config.lora
-    return LORA_RANK if sum(p.numel() for p in module.parameters()) > LORA_ABOVE else 0
+    return LORA_RANK if is_large(module) else 0
 
 
 def rates(config: TrainConfig, module: nn.Module, rank: int) -> tuple[float, float]:
     """The text and the image rate asked for, or those for a model of this size, trained whole or by adapters."""
-    large = sum(p.numel() for p in module.parameters()) > LORA_ABOVE
-    text, image = RATES["small" if not large else "large, adapters" if rank else "large"]
+    text, image = RATES["small" if not is_large(module) else "large, adapters" if rank else "large"]
     return (
         text if config.text_lr is None else config.text_lr,
         image if config.image_lr is None else config.image_lr,
@@ -36,7 +45,7 @@ def rates(config: TrainConfig, module: nn.Module, rank: int) -> tuple[float, flo
 
 def recompute(module: nn.Module) -> bool:
     """Turn activation checkpointing on in a model above a billion parameters that has it; whether it did."""
-    if sum(p.numel() for p in module.parameters()) <= LORA_ABOVE:
+    if not is_large(module):
         return False
     for name in ("gradient_checkpointing_enable", "enable_gradient_checkpointing"):  # transformers, diffusers
         if enable := getattr(module, name, None):
@@ -54,8 +63,7 @@ def pack(config: TrainConfig, module: nn.Module) -> None:
     if config.pack and not can:
         raise InputError("--pack: this model trains on padded rows only; BAGEL can be packed")
     if can:
-        large = sum(p.numel() for p in module.parameters()) > LORA_ABOVE
-        module.packed = large if config.pack is None else config.pack
+        module.packed = is_large(module) if config.pack is None else config.pack
 
 
 def optimizer_class(config: TrainConfig) -> Any:

@@ -30,17 +30,16 @@ from datagen.models.bagel.config import POCKET
 from datagen.models.bagel.model import Bagel
 from datagen.models.bagel.tokenizer import train_tokenizer
 from datagen.models.base import Example, UnifiedBatch
-from datagen.scenes.captions import FILLER, Caption, sample_caption
+from datagen.scenes.captions import BARE, FILLER, NO_TRACE, Caption, sample_caption
 from datagen.scenes.draw import draw_layout
 
-NO_TRACE = 0.2
 EMA = 0.9995
 SORT_WINDOW = 8  # batches drawn together and sorted by length: less padding
 
 
 def example(caption: Caption, rng: random.Random) -> Example:
     """Draw the caption's layout; a clean caption sometimes comes without its trace."""
-    bare = caption.clean and caption.kind != "knowledge" and rng.random() < NO_TRACE
+    bare = caption.clean and rng.random() < BARE.get(caption.kind, NO_TRACE)
     image = Image.fromarray(draw_layout(caption.layout, rng))
     return Example(caption.prompt, "" if bare else caption.trace, image, open_image=False)
 
@@ -92,7 +91,7 @@ def main() -> None:
         dist.init_process_group("gloo" if args.device == "cpu" else "nccl")
 
     model = load(args.init) if args.init else pocket(args.seed)
-    network = model.network.to(args.device)
+    network = model.network.float().to(args.device)
     network.train()
     average = copy.deepcopy(network)
     decay = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]

@@ -23,7 +23,7 @@ from datagen.errors import InputError, TrainingError
 from datagen.models import load_model
 from datagen.models.base import UnifiedBatch, UnifiedModel
 from datagen.weights import ess
-from trainer.arguments import lora_rank, optimizer_class, pack, rates, recompute, training_arguments
+from trainer.arguments import lora_rank, optimizer_class, pack, rates, recompute, training_arguments, widen
 from trainer.checkpoint import (
     Average,
     add_lora,
@@ -245,6 +245,7 @@ def train(
     arguments = training_arguments(config, state)
     first = arguments.process_index == 0  # and, in a launch, the process group begins here
     model = load_model(config.model, "cpu" if config.shard else arguments.device.type)
+    widen(model.module)
     rank = lora_rank(config, model.module)
     lrs = rates(config, model.module, rank)
     settings = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
@@ -312,6 +313,7 @@ def train(
         state_dict = gathered(model.module)
         if first:
             model = load_model(config.model)
+            widen(model.module)
             if rank:
                 add_lora(model.module, rank)
             model.module.load_state_dict(state_dict)

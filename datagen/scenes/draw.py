@@ -18,6 +18,7 @@ from datagen.scenes.vocabulary import COLORS, GRID, SIZE_PX
 DIAMETER = {"small": 8, "large": 13}  # in a 16 px cell: neighbours never touch
 CELL = SIZE_PX // GRID
 LETTER = 6  # px, one lattice step
+LEFT = 1  # lattice column where words begin: a letter's place is its number in the word, whatever its length
 
 FONT = {
     "A": "01110 10001 11111 10001 10001",
@@ -107,9 +108,8 @@ def draw_layout(placed: Sequence[Placed], rng: random.Random) -> np.ndarray:
         color = np.array([c + rng.uniform(-8, 8) for c in COLORS[p.color]], dtype=np.float32)
         if p.word:
             row = (1, 3, 6)[p.cell] * LETTER
-            left = (SIZE_PX // LETTER - len(p.word)) // 2 * LETTER
             for i, letter in enumerate(p.word):
-                _paste(canvas, glyph(letter), left + i * LETTER, row, color)
+                _paste(canvas, glyph(letter), (LEFT + i) * LETTER, row, color)
             continue
         d = DIAMETER[p.size or "large"]
         slack = CELL - d

@@ -31,7 +31,7 @@ from datagen.models.sampling import in_batches
 
 WEIGHTS = Path(__file__).parent / "weights"
 HUB = "ByteDance-Seed/BAGEL-7B-MoT"
-FLOAT_ON_CPU = 2_000_000_000  # parameters: below this a CPU computes in float32, above as stored
+SMALL = 2_000_000_000  # parameters: below this a CPU computes in ``cpu_dtype``, above as stored
 
 
 class BagelModel:
@@ -179,8 +179,9 @@ class BagelModel:
 def load(name: str, device: str = "cpu", **chosen: Any) -> BagelModel:
     """``pocket``, ``bagel``, a checkpoint folder or a Hub id; ``chosen`` overrides fields of the config.
 
-    A CPU computes small models in float32; large ones, and a GPU, as they are stored. Raises
-    ``ModelError`` naming the file when it is missing, torn or of another shape.
+    A CPU computes small models in bfloat16 where it has units for it (twice the pictures) and in float32
+    elsewhere; large ones, and a GPU, as they are stored. The trainer makes float32 of what it trains whole.
+    Raises ``ModelError`` naming the file when it is missing, torn or of another shape.
     """
     folder = WEIGHTS if name == "pocket" else hub.fetch(HUB if name == "bagel" else name)
     theirs = upstream.read(folder) if upstream.is_upstream(folder) else None
@@ -194,13 +195,18 @@ def load(name: str, device: str = "cpu", **chosen: Any) -> BagelModel:
         conv = state.get(f"{PATCHES}.weight")
         if conv is not None and conv.ndim == 4:  # SigLIP's own layout, as some exports have it
             state[f"{PATCHES}.weight"] = conv.permute(0, 2, 3, 1).flatten(1)
-        if device == "cpu" and sum(v.numel() for v in state.values()) < FLOAT_ON_CPU:
-            state = {k: v.float() for k, v in state.items()}
+        if device == "cpu" and sum(v.numel() for v in state.values()) < SMALL:
+            state = {k: v.to(cpu_dtype()) for k, v in state.items()}
         network.load_state_dict(state, assign=True)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ModelError(f"{path}: cannot be loaded: {str(error).splitlines()[0]}") from error
     codec = load_codec(folder / CODEC, device) if theirs else None
     return BagelModel(network.eval(), tokenizer, name, codec, theirs.files if theirs else None)
+
+
+def cpu_dtype() -> torch.dtype:
+    units = torch.cpu.get_capabilities()
+    return torch.bfloat16 if units.get("amx_bf16") or units.get("avx512_bf16") else torch.float32
 
 
 PATCHES = "vit_model.vision_model.embeddings.patch_embedding"

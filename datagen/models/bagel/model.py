@@ -85,7 +85,8 @@ class Bagel(nn.Module):
         the fresh keys and values of each layer (none under activation checkpointing).
         """
         decoder = self.language_model.model
-        cos, sin = rope(positions, self.config.hidden_size // self.config.num_heads, self.config.rope_theta)
+        head_dim = self.config.hidden_size // self.config.num_heads
+        cos, sin = (x.to(und.dtype) for x in rope(positions, head_dim, self.config.rope_theta))
         cache = []
         recompute = self.checkpointing and past is None and torch.is_grad_enabled()
         for i, layer in enumerate(decoder.layers):
