@@ -91,7 +91,7 @@ def main() -> None:
         dist.init_process_group("gloo" if args.device == "cpu" else "nccl")
 
     model = load(args.init) if args.init else pocket(args.seed)
-    network = model.network.float().to(args.device)
+    network = model.network.to(args.device)
     network.train()
     average = copy.deepcopy(network)
     decay = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]

@@ -6,6 +6,7 @@ Hub; a folder or a Hub id opens what it holds, either a checkpoint of our own (`
 same way.
 """
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ from datagen.models.sampling import in_batches
 
 WEIGHTS = Path(__file__).parent / "weights"
 HUB = "ByteDance-Seed/BAGEL-7B-MoT"
-SMALL = 2_000_000_000  # parameters: below this a CPU computes in ``cpu_dtype``, above as stored
+FLOAT_ON_CPU = 2_000_000_000  # parameters: below this a CPU holds float32, above what is stored
 
 
 class BagelModel:
@@ -44,10 +45,12 @@ class BagelModel:
         name: str = "bagel",
         codec: FluxCodec | None = None,
         files: dict[str, bytes] | None = None,
+        drawing: torch.dtype | None = None,
     ) -> None:
-        """``codec`` is needed unless the model draws pixels; ``files``: upstream's small files, to save."""
+        """``codec`` is needed unless the model draws pixels; ``files``: upstream's small files, to save;
+        ``drawing``: the dtype to generate in, None as the weights are."""
         self.network, self.tokenizer, self.name = network, tokenizer, name
-        self.codec, self.files = codec, files or {}
+        self.codec, self.files, self.drawing = codec, files or {}, drawing
         think = network.config.think_prompt
         self.think_ids = tokenizer.block(think) if think else []
         network.border = (tokenizer.start_of_image, tokenizer.end_of_image)
@@ -85,7 +88,11 @@ class BagelModel:
         config: GenerationConfig,
         traces: Sequence[str] | None = None,
     ) -> list[UnifiedSample]:
-        return in_batches(self, generate, self.config.batch, prompts, seeds, config, traces)
+        drawer = self
+        if self.drawing:  # a copy, since the weights may be in training
+            copied = copy.deepcopy(self.network).to(self.drawing)
+            drawer = BagelModel(copied, self.tokenizer, self.name, self.codec)
+        return in_batches(drawer, generate, self.config.batch, prompts, seeds, config, traces)
 
     def losses(self, batch: UnifiedBatch, generator: torch.Generator | None = None) -> UnifiedLoss:
         return self.network(batch, generator)
@@ -179,9 +186,8 @@ class BagelModel:
 def load(name: str, device: str = "cpu", **chosen: Any) -> BagelModel:
     """``pocket``, ``bagel``, a checkpoint folder or a Hub id; ``chosen`` overrides fields of the config.
 
-    A CPU computes small models in bfloat16 where it has units for it (twice the pictures) and in float32
-    elsewhere; large ones, and a GPU, as they are stored. The trainer makes float32 of what it trains whole.
-    Raises ``ModelError`` naming the file when it is missing, torn or of another shape.
+    A CPU holds small models in float32; large ones, and a GPU, as they are stored. Raises
+    ``ModelError`` naming the file when it is missing, torn or of another shape.
     """
     folder = WEIGHTS if name == "pocket" else hub.fetch(HUB if name == "bagel" else name)
     theirs = upstream.read(folder) if upstream.is_upstream(folder) else None
@@ -195,18 +201,21 @@ def load(name: str, device: str = "cpu", **chosen: Any) -> BagelModel:
         conv = state.get(f"{PATCHES}.weight")
         if conv is not None and conv.ndim == 4:  # SigLIP's own layout, as some exports have it
             state[f"{PATCHES}.weight"] = conv.permute(0, 2, 3, 1).flatten(1)
-        if device == "cpu" and sum(v.numel() for v in state.values()) < SMALL:
-            state = {k: v.to(cpu_dtype()) for k, v in state.items()}
+        small = device == "cpu" and sum(v.numel() for v in state.values()) < FLOAT_ON_CPU
+        if small:
+            state = {k: v.float() for k, v in state.items()}
         network.load_state_dict(state, assign=True)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ModelError(f"{path}: cannot be loaded: {str(error).splitlines()[0]}") from error
     codec = load_codec(folder / CODEC, device) if theirs else None
-    return BagelModel(network.eval(), tokenizer, name, codec, theirs.files if theirs else None)
+    files = theirs.files if theirs else None
+    return BagelModel(network.eval(), tokenizer, name, codec, files, fast_dtype() if small else None)
 
 
-def cpu_dtype() -> torch.dtype:
+def fast_dtype() -> torch.dtype | None:
+    """What this CPU draws fastest in; None where that is float32."""
     units = torch.cpu.get_capabilities()
-    return torch.bfloat16 if units.get("amx_bf16") or units.get("avx512_bf16") else torch.float32
+    return torch.bfloat16 if units.get("amx_bf16") or units.get("avx512_bf16") else None
 
 
 PATCHES = "vit_model.vision_model.embeddings.patch_embedding"

@@ -99,6 +99,7 @@ def test_the_folder_has_upstreams_files_and_names(folder):
 def test_it_comes_back_the_same_and_draws_the_same(model, folder):
     again = load_model(str(folder))
     assert again.config == model.config
+    again.drawing = None  # in the weights' own precision, as the other
     want = model.generate(["two circles"], [5], FORCED, ["red circle"])[0]
     got = again.generate(["two circles"], [5], FORCED, ["red circle"])[0]
     assert torch.equal(want.image_repr, got.image_repr)
