@@ -49,7 +49,7 @@ class Candidates(_Strict):
     k: int = Field(8, ge=1, le=1024)
     cfg: float | None = Field(1.0, ge=0)
     steps: int | None = Field(None, ge=1)
-    temperature: float = Field(1.0, ge=0)
+    temperature: float | None = Field(None, ge=0)
 
 
 Modality = Literal["image", "text"]
@@ -121,7 +121,7 @@ class Sampling(_Strict):
 
     cfg: float | None = Field(1.0, ge=0)
     steps: int | None = Field(None, ge=1)
-    temperature: float = Field(1.0, ge=0)
+    temperature: float | None = Field(None, ge=0)
 
 
 class Variant(_Strict):

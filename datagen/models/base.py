@@ -29,7 +29,7 @@ class GenerationConfig:
     force: bool = False
     cfg: float | None = None
     steps: int | None = None
-    temperature: float = 1.0
+    temperature: float | None = None  # of the trace's tokens; 0 is greedy
     max_trace_tokens: int | None = None
 
 

@@ -145,11 +145,13 @@ def _write(
 ) -> tuple[list[list[int]], list[bool], list[bool]]:
     """Sample each row's trace; whether it ended within the limit, and whether by opening an image."""
     model, n = text.model, len(rows)
-    limit = config.max_trace_tokens or model.settings.max_trace_tokens
+    own = model.settings
+    limit = config.max_trace_tokens or own.max_trace_tokens
+    temperature = own.temperature if config.temperature is None else config.temperature
     written: list[list[int]] = [[] for _ in range(n)]
     ended, opened, done = [False] * n, [False] * n, [False] * n
     for step in range(limit + 1):
-        chosen = choose(logits, rows, done, config.temperature).tolist()
+        chosen = choose(logits, rows, done, temperature).tolist()
         for i, token in enumerate(chosen):
             if done[i]:
                 continue

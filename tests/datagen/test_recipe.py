@@ -55,6 +55,14 @@ def test_a_variant_changes_what_it_says_and_nothing_else():
     assert list(coco.vocabularies) == ["coco"]
 
 
+def test_the_temperature_of_traces_is_the_models_unless_a_recipe_says_one():
+    recipe = load_recipe("counting")
+    assert recipe.candidates.temperature is None
+    row = recipe.model_dump(exclude={"vocabularies"})
+    row["candidates"]["temperature"] = 0.7
+    assert parse_recipe(row, "here").candidates.temperature == 0.7
+
+
 def test_a_recipe_refuses_a_vocabulary_it_does_not_serve():
     with pytest.raises(RecipeError, match=r"'orientation' serves the vocabulary coco, not 'scenes'"):
         load_recipe("orientation").for_vocabulary("scenes")

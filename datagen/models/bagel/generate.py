@@ -102,11 +102,13 @@ class _TextPass:
     ) -> tuple[list[list[int]], list[bool]]:
         """Sample each row's trace up to its end, and see whether the row then opens an image."""
         tok, n = self.model.tokenizer, len(rows)
-        limit = config.max_trace_tokens or self.model.config.max_trace_tokens
+        own = self.model.config
+        limit = config.max_trace_tokens or own.max_trace_tokens
+        temperature = own.temperature if config.temperature is None else config.temperature
         written: list[list[int]] = [[] for _ in range(n)]
         opened, done, ended = [False] * n, [False] * n, [False] * n
         for step in range(limit + 1):
-            chosen = choose(logits, rows, done, config.temperature).tolist()
+            chosen = choose(logits, rows, done, temperature).tolist()
             for i, token in enumerate(chosen):
                 if done[i]:
                     continue

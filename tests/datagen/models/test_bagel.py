@@ -132,6 +132,20 @@ def test_a_model_that_never_opens_has_no_image_unless_forced(model):
     assert all(s.image is not None for s in forced)
 
 
+def test_traces_are_written_at_the_models_own_temperature_unless_another_is_asked(model):
+    def written(own, asked):
+        warm = BagelModel(model.network, model.tokenizer)
+        warm.network.config = dataclasses.replace(TINY, temperature=own)
+        config = GenerationConfig(max_trace_tokens=12, temperature=asked)
+        return warm.generate(["a red circle"] * 2, [1, 2], config)[0].trace_ids.tolist()
+
+    try:
+        assert written(0.3, None) == written(1.0, 0.3) != written(1.0, None) == written(0.3, 1.0)
+        assert BAGEL_7B.temperature == 0.3
+    finally:
+        model.network.config = TINY
+
+
 def test_drawing_without_a_trace_is_always_forced(model):
     (sample,) = model.generate(["a red circle"], [3], GenerationConfig(trace="none"))
     assert sample.transition == "forced"

@@ -290,6 +290,18 @@ def overfit(model, parameters) -> None:
 
 
 @pytest.mark.parametrize("family", BUILD)
+def test_traces_are_written_at_the_models_own_temperature_unless_another_is_asked(family):
+    model = BUILD[family]()
+
+    def written(own, asked):
+        model.settings = dataclasses.replace(model.settings, temperature=own)
+        config = GenerationConfig(max_trace_tokens=12, temperature=asked)
+        return model.generate(["a red circle"], [1], config)[0].trace_ids.tolist()
+
+    assert written(0.3, None) == written(1.0, 0.3) != written(1.0, None) == written(0.3, 1.0)
+
+
+@pytest.mark.parametrize("family", BUILD)
 def test_overfitting_teaches_it_to_open_the_image_itself_and_the_folder_remembers(family, tmp_path):
     model = BUILD[family]()
     overfit(model, [p for p in model.network.parameters() if p.requires_grad])
