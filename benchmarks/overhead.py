@@ -204,7 +204,7 @@ def bare(prompts: int) -> dict[str, float]:
     (one,) = resolved([recipe(prompts)], "pocket")
     vocabulary = VOCABULARIES["scenes"]
     index = EvaluationIndex(evaluation_for(vocabulary))
-    written = write_recipe(one, vocabulary, load_llm("template"), prompts, 0, index, {})[0]
+    written = write_recipe(one, vocabulary, load_llm("template"), prompts, 0, index)[0]
     model = load_model("pocket")
     rewards = load_rewards(one.reward_names, one.rewards.options, {}, model)
     times, cpu = [time.perf_counter()], [time.process_time()]

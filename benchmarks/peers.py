@@ -57,7 +57,7 @@ url, n = sys.argv[1], int(sys.argv[2])
 scenes = VOCABULARIES["scenes"]
 index = EvaluationIndex(evaluation_for(scenes))
 with opened(f"openai:stand-in@{url}", Writers(int(sys.argv[3]))) as writer:
-    kept, report = write_recipe(recipe, scenes, writer, n, 0, index, {})
+    kept, report = write_recipe(recipe, scenes, writer, n, 0, index)
 print(json.dumps({"made": len(kept), "asked": report["attempts"], "seconds": time.perf_counter() - began}))
 """
 PLACES = (

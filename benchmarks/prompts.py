@@ -14,7 +14,7 @@ import time
 import numpy as np
 
 from datagen.checks import evaluation_for
-from datagen.guard import EvaluationIndex
+from datagen.guard import EvaluationIndex, Said
 from datagen.llm import load_llm
 from datagen.llm.base import WriteRequest
 from datagen.prompting import write_recipe
@@ -39,7 +39,7 @@ def main() -> None:
     vocabulary = VOCABULARIES[args.vocabulary]
     served = [r for name in list_recipes() if (r := load_recipe(name)).serves(vocabulary.name)]
     index = EvaluationIndex(evaluation_for(vocabulary))
-    writer, said = load_llm(args.llm), dict[str, str]()
+    writer, said = load_llm(args.llm), Said()
     kept: list[Sample] = []
     print(f"{'recipe':<18} prompts accepted targets distinct-2 nearest  refused")
     for i, recipe in enumerate(served):

@@ -5,16 +5,18 @@ pairs of words), and both weighted by rarity, to hold it against evaluation prom
 embeddings, which need a download and call two cups and three cups the same.
 """
 
-from array import array
 from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from zlib import crc32
 
 import numpy as np
 
 from datagen.decontaminate import normalise
+from datagen.spill import Spilled
 
 DIMENSION = 1024
+BLOCK = 8192  # stored vectors compared at once
 
 
 def prompt_vector(prompt: str) -> np.ndarray:
@@ -26,26 +28,42 @@ def prompt_vector(prompt: str) -> np.ndarray:
 
 
 class SparseRows:
-    """Vectors of mostly zeros, of at most 65,536 dimensions: six bytes a value that is not one of them."""
+    """Vectors of mostly zeros, of at most 65,536 dimensions, in scratch files in ``folder``: six bytes a value
+    that is not one of them."""
 
-    def __init__(self) -> None:
-        self.columns, self.values, self.starts = array("H"), array("f"), array("q", [0])
+    def __init__(self, folder: Path | None = None) -> None:
+        self.columns, self.values = Spilled(np.uint16, folder), Spilled(np.float32, folder)
+        self.starts = Spilled(np.int64, folder)
+        self.starts.append(0)
 
     def add(self, vector: np.ndarray) -> int:
         """Store ``vector`` [d]; returns its number."""
         at = np.flatnonzero(vector)
-        self.columns.frombytes(at.astype(np.uint16).tobytes())
-        self.values.frombytes(vector[at].astype(np.float32).tobytes())
-        self.starts.append(len(self.columns))
-        return len(self.starts) - 2
+        self.columns.extend(at)
+        self.values.extend(vector[at])
+        return self.starts.append(self.columns.length) - 1
 
     def similarities(self, vector: np.ndarray, rows: Sequence[int]) -> np.ndarray:
         """[len(rows)] inner products of ``vector`` [d] with stored ones, none of which is all zeros."""
-        spans = [(self.starts[row], self.starts[row + 1]) for row in rows]
+        starts = self.starts.room
+        spans = [(starts.item(row), starts.item(row + 1)) for row in rows]
         at = np.concatenate([np.arange(*span) for span in spans])
-        columns, values = np.frombuffer(self.columns, np.uint16), np.frombuffer(self.values, np.float32)
         lengths = np.array([end - start for start, end in spans])
-        return np.add.reduceat(vector[columns[at]] * values[at], np.cumsum(lengths) - lengths)
+        products = vector[self.columns.room[at]] * self.values.room[at]
+        return np.add.reduceat(products, np.cumsum(lengths) - lengths)
+
+    def nearest(self, vector: np.ndarray) -> int:
+        """The number of the stored vector that is most like ``vector`` [d], the first of several."""
+        best: tuple[float, int] = (-np.inf, -1)
+        for first in range(0, self.starts.length - 1, BLOCK):
+            starts = self.starts.values[first : first + BLOCK + 1]
+            span = slice(starts[0], starts[-1])
+            products = vector[self.columns.room[span]] * self.values.room[span]
+            alike = np.add.reduceat(products, starts[:-1] - starts[0])
+            highest = int(alike.argmax())
+            if alike[highest] > best[0]:
+                best = float(alike[highest]), first + highest
+        return best[1]
 
 
 def words_vector(phrase: str) -> np.ndarray:

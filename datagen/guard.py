@@ -6,6 +6,7 @@ falls is replaced and not merely dropped. Left out: pictures, which are ``dedupe
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from datagen.dedupe import Index
 from datagen.embedding import DIMENSION, SparseRows, TextSpace, prompt_vector, words_vector
 from datagen.prompts.write import REGION_FULL
 from datagen.recipe import Dedupe
+from datagen.regions import Regions
 from datagen.sample import Sample
+from datagen.spill import Digests, Spilled, Texts
 
 NEAR_DUPLICATE = "near-duplicate"
 SHOWN = 100  # dropped prompts of each reason that the report names
@@ -38,24 +41,20 @@ class EvaluationIndex:
         return [(self.prompts[n], float(s)) for n, s in zip(numbers[:, 0], similarities[:, 0], strict=True)]
 
 
-class Regions:
-    """How many prompts ask for nearly the same: phrases by their words, equal ones held once."""
+class Said:
+    """Every prompt of a build by its words, and the recipe that it was written for."""
 
-    def __init__(self, threshold: float) -> None:
-        self.threshold, self.index = threshold, Index(DIMENSION)
-        self.numbers: dict[str, int] = {}
-        self.counts: list[int] = []
+    def __init__(self, folder: Path | None = None) -> None:
+        self.numbers, self.recipes = Digests(folder), list[str]()
 
-    def add(self, phrase: str, vector: np.ndarray) -> None:
-        number = self.numbers.setdefault(phrase, len(self.counts))
-        if number == len(self.counts):
-            self.counts.append(0)
-            self.index.add(vector[None])
-        self.counts[number] += 1
+    def recipe_of(self, prompt: str) -> str | None:
+        number = self.numbers.get(normalise(prompt))
+        return None if number is None else self.recipes[number]
 
-    def around(self, vectors: np.ndarray) -> list[int]:
-        """The prompts within the threshold of each row."""
-        return [sum(self.counts[n] for n in found) for found in self.index.within(vectors, self.threshold)]
+    def add(self, sample: Sample) -> None:
+        if sample.recipe not in self.recipes:
+            self.recipes.append(sample.recipe)
+        self.numbers.add(normalise(sample.prompt), self.recipes.index(sample.recipe))
 
 
 class PromptGuard:
@@ -63,21 +62,33 @@ class PromptGuard:
 
     A prompt is refused when it overlaps evaluation, when its region is full, and when one of its target
     (or, word for word, any of the build) is near it. A region is what lies within ``settings.region`` of
-    a target's words; it is full at ``settings.crowd`` of the recipe's ``n`` prompts, or four.
+    a target's words; it is full at ``settings.crowd`` of the recipe's ``n`` prompts, or four. What it
+    remembers of each prompt, half a kilobyte, is in scratch files in ``folder``.
     """
 
     def __init__(
-        self, evaluation: EvaluationIndex, settings: Dedupe, n: int, said: dict[str, str] | None = None
+        self,
+        evaluation: EvaluationIndex,
+        settings: Dedupe,
+        n: int,
+        said: Said | None = None,
+        folder: Path | None = None,
     ) -> None:
-        """``said``: normalised prompt -> recipe of a build's earlier recipes; it is added to."""
+        """``said``: the prompts of a build's earlier recipes; it is added to."""
         self.evaluation, self.settings = evaluation, settings
         self.most = max(4, round(settings.crowd * n)) if settings.crowd else None
-        self.said = said if said is not None else {}
-        self.kept: list[Sample] = []
+        self.said = said if said is not None else Said(folder)
+        self.prompts = Texts(folder)  # those that were kept
         self.dropped: dict[str, list[Dropped]] = {}  # by reason, the first of each
-        self.regions = Regions(settings.region)
-        self.wordings = SparseRows()
-        self.of_target: dict[str, list[int]] = {}  # numbers of ``kept``: a near-duplicate asks the same
+        self.regions = Regions(settings.region, folder)
+        self.wordings = SparseRows(folder)
+        # A near-duplicate asks the same: the last prompt of each target, and of each prompt the one before it.
+        self.last_of, self.before = Digests(folder), Spilled(np.int64, folder)
+
+    @property
+    def targets(self) -> int:
+        """Distinct ones that prompts were kept for."""
+        return len(self.last_of)
 
     def full(self, phrases: Sequence[str]) -> list[bool]:
         if self.most is None or not phrases:
@@ -99,12 +110,12 @@ class PromptGuard:
             if not reason and near_evaluation[i][1] >= self.settings.evaluation:
                 reason, (like, similarity) = NEAR, near_evaluation[i]
             if not reason:
-                same = self.of_target.setdefault(sample.target.key, [])
+                same = self._of_target(sample.target.key)
                 alike = self.wordings.similarities(wording[i], same) if same else np.zeros(1)
                 if (highest := float(alike.max())) >= self.settings.prompts:
-                    twin = self.kept[same[int(alike.argmax())]].prompt
+                    twin = self.prompts[same[int(alike.argmax())]]
                     reason, like, similarity = NEAR_DUPLICATE, twin, highest
-                elif (other := self.said.get(normalise(sample.prompt))) is not None:
+                elif (other := self.said.recipe_of(sample.prompt)) is not None:
                     reason, like = f"{NEAR_DUPLICATE} in recipe {other}", sample.prompt
             if not reason and self.most is not None:
                 beside = sum(float(asked[i] @ asked[j]) >= self.settings.region for j in fresh)
@@ -117,27 +128,41 @@ class PromptGuard:
                     some.append(Dropped(sample.prompt, reason, like, similarity))
             else:
                 fresh.append(i)
-                same.append(self.wordings.add(wording[i]))
-                self.kept.append(sample)
-                self.said[normalise(sample.prompt)] = sample.recipe
+                self._keep(sample, wording[i])
         if self.most is not None:
             for i in fresh:
                 self.regions.add(phrases[i], asked[i])
         return causes
 
+    def _of_target(self, key: str) -> list[int]:
+        """The numbers of the kept prompts of one target, in order."""
+        numbers: list[int] = []
+        last = self.last_of.get(key)
+        number = -1 if last is None else last
+        while number >= 0:
+            numbers.append(number)
+            number = self.before.room.item(number)
+        return numbers[::-1]
+
+    def _keep(self, sample: Sample, wording: np.ndarray) -> None:
+        last = self.last_of.get(sample.target.key)
+        self.before.append(-1 if last is None else last)
+        self.last_of.add(sample.target.key, self.prompts.add(sample.prompt))
+        self.wordings.add(wording)
+        self.said.add(sample)
+
     def survivors(self) -> list[Dropped]:
         """What was dropped, the first of each reason, with the nearest prompt that stayed."""
         some = [one for ones in self.dropped.values() for one in ones]
-        if not self.kept:
+        if not len(self.prompts):
             return some
-        found = []
-        for one in some:
-            alike = self.wordings.similarities(prompt_vector(one.prompt), range(len(self.kept)))
-            found.append(replace(one, survivor=self.kept[int(alike.argmax())].prompt))
-        return found
+        return [
+            replace(one, survivor=self.prompts[self.wordings.nearest(prompt_vector(one.prompt))])
+            for one in some
+        ]
 
 
-def self_similarity(prompts: Sequence[str]) -> dict[str, float]:
+def self_similarity(prompts: Texts | Sequence[str]) -> dict[str, float]:
     """How alike prompts are: ``mean`` over all pairs, ``nearest`` over each one's nearest other.
 
     Of many prompts ``COMPARED`` are taken, at equal distances.
@@ -145,8 +170,8 @@ def self_similarity(prompts: Sequence[str]) -> dict[str, float]:
     if len(prompts) < 2:
         return {"mean": 0.0, "nearest": 0.0}
     step = max(1, len(prompts) / COMPARED)
-    prompts = [prompts[int(i * step)] for i in range(int(len(prompts) / step))]
-    vectors = np.stack([prompt_vector(p) for p in prompts])
+    some = [prompts[int(i * step)] for i in range(int(len(prompts) / step))]
+    vectors = np.stack([prompt_vector(p) for p in some])
     n = len(vectors)
     total = vectors.sum(0, dtype=np.float64)
     index = Index(DIMENSION)

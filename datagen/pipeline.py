@@ -155,7 +155,7 @@ def preview(recipes: Sequence[Recipe], model: str, llm: str, n: int, seed: int =
     for i, recipe in enumerate(recipes):
         share = n // len(recipes) + (i < n % len(recipes))
         if share:
-            written = write_recipe(recipe, vocabulary, writer, share, seed, evaluation, {})[0]
+            written = write_recipe(recipe, vocabulary, writer, share, seed, evaluation)[0]
             job = Job("preview", recipe.name, recipe.model_dump(mode="json"), tuple(written), model, llm, "")
             make.load(job)
             samples += weigh(make(job), recipe)

@@ -7,9 +7,10 @@ Left out: whether the file is to be trusted, which the manifest knows.
 import hashlib
 import json
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from datagen.errors import ShardError
 from datagen.sample import Sample, Target
@@ -57,21 +58,37 @@ class PromptFile:
             ) from error
 
 
-def write_prompt_file(path: Path, written: Iterable[tuple[str, Sequence[Sample], dict[str, Any]]]) -> str:
-    """All of ``(recipe, prompts, report)``, one recipe after the other, or nothing; returns the file's sha256."""
-    reports: Reports = {}
+class PromptWriter:
+    """A file that is being written: prompts, one recipe after the other; ``reports`` are added at the end."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file, self.hash = file, hashlib.sha256()
+        self.reports: Reports = {}
+
+    @property
+    def sha256(self) -> str:
+        """Of the file, once it stands."""
+        return self.hash.hexdigest()
+
+    def add(self, sample: Sample) -> None:
+        self._write(_row(sample))
+
+    def finish(self) -> None:
+        self._write({"reports": self.reports})
+
+    def _write(self, row: dict[str, Any]) -> None:
+        line = (json.dumps(row) + "\n").encode()
+        self.hash.update(line)
+        self.file.write(line)
+
+
+@contextmanager
+def prompt_writer(path: Path) -> Iterator[PromptWriter]:
+    """All that is added within the ``with``, or nothing where it fails."""
     with atomic(path) as file:
-        for recipe, samples, report in written:
-            reports[recipe] = report
-            for sample in samples:
-                file.write(_line(_row(sample)))
-        file.write(_line({"reports": reports}))
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _line(row: dict[str, Any]) -> bytes:
-    return (json.dumps(row) + "\n").encode()
+        writer = PromptWriter(file)
+        yield writer
+        writer.finish()
 
 
 def _row(sample: Sample) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The build's first stage: every recipe's prompts, written once and kept in ``prompts.jsonl``."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
@@ -8,10 +8,10 @@ from typing import Any
 
 from datagen.decontaminate import OVERLAPS, Evaluation
 from datagen.errors import ShardError
-from datagen.guard import NEAR_DUPLICATE, EvaluationIndex, PromptGuard, self_similarity
+from datagen.guard import NEAR_DUPLICATE, EvaluationIndex, PromptGuard, Said, self_similarity
 from datagen.llm.base import LLM
 from datagen.manifest import Manifest
-from datagen.prompt_file import NAME, PromptFile, write_prompt_file
+from datagen.prompt_file import NAME, PromptFile, prompt_writer
 from datagen.prompts import distinct_n, write_prompts
 from datagen.recipe import Recipe
 from datagen.sample import Sample
@@ -27,20 +27,22 @@ def write_recipe(
     n: int,
     seed: int,
     evaluation: EvaluationIndex,
-    said: dict[str, str],
+    said: Said | None = None,
+    keep: Callable[[Sample], None] | None = None,
+    folder: Path | None = None,
 ) -> tuple[list[Sample], dict[str, Any]]:
     """``n`` prompts of one recipe, none near another or near evaluation, and the report on them.
 
-    ``said`` holds the build's other prompts, and is added to.
+    ``said`` holds the build's other prompts, and is added to. With ``keep`` each prompt goes there instead of
+    into the list; what is remembered of it is in scratch files in ``folder``.
     """
-    guard = PromptGuard(evaluation, recipe.dedupe, n, said)
-    result = write_prompts(recipe, vocabulary, writer, n, seed, guard=guard)
-    kept = list(result.samples)
-    texts = [s.prompt for s in kept]
+    guard = PromptGuard(evaluation, recipe.dedupe, n, said, folder)
+    result = write_prompts(recipe, vocabulary, writer, n, seed, guard=guard, keep=keep, folder=folder)
+    texts = guard.prompts
     near = sum(count for cause, count in result.rejected.items() if cause.startswith(NEAR_DUPLICATE))
-    return kept, {
+    return list(result.samples), {
         "asked": n,
-        "kept": len(kept),
+        "kept": result.written,
         "attempts": result.attempts,
         "acceptance": result.acceptance,
         "rejected": result.rejected,
@@ -49,7 +51,7 @@ def write_recipe(
         "skipped": result.skipped,
         "asked_back": result.asked_back,
         "wordings": result.wordings,
-        "targets": len({s.target.key for s in kept}),
+        "targets": guard.targets,
         "distinct_1": distinct_n(texts, 1),
         "distinct_2": distinct_n(texts),
         "self_similarity": self_similarity(texts),
@@ -80,16 +82,22 @@ def build_prompts(
             return PromptFile(path)
         except ShardError as error:
             redone.append(str(error))
-    index = EvaluationIndex(evaluation)
+    index, said = EvaluationIndex(evaluation), Said(run)
+    wanted, written = sum(recipe.prompts.count for recipe in recipes), 0
 
-    def written(llm: LLM) -> Iterator[tuple[str, list[Sample], dict[str, Any]]]:
-        said: dict[str, str] = {}
-        for i, recipe in enumerate(recipes):
-            progress("prompts", i, len(recipes))
-            some = write_recipe(recipe, vocabulary, llm, recipe.prompts.count, seed, index, said)
-            yield recipe.name, *some
-        progress("prompts", len(recipes), len(recipes))
+    with writer as llm, prompt_writer(path) as file:
 
-    with writer as llm:
-        manifest.set_prompts(write_prompt_file(path, written(llm)))
+        def keep(sample: Sample) -> None:
+            nonlocal written
+            file.add(sample)
+            written += 1
+            progress("prompts", written, wanted)
+
+        progress("prompts", 0, wanted)
+        for recipe in recipes:
+            n = recipe.prompts.count
+            _, file.reports[recipe.name] = write_recipe(
+                recipe, vocabulary, llm, n, seed, index, said, keep, run
+            )
+    manifest.set_prompts(file.sha256)
     return PromptFile(path)

@@ -12,7 +12,7 @@ FILES = sorted(p for d in ("datagen", "rewards", "trainer", "recipes") for p in 
 DOORS = {
     "ray": ("datagen/workers.py", "datagen/pool.py"),
     "vllm": ("datagen/llm/engine.py", "rewards/vlm_engine.py"),
-    "faiss": ("datagen/dedupe.py",),
+    "faiss": ("datagen/dedupe.py", "datagen/regions.py"),
     "typer": ("datagen/cli.py", "datagen/commands/"),
     "openai": ("datagen/llm/server.py", "rewards/vlm_server.py"),
     "torch": (
@@ -30,8 +30,8 @@ LAYERS = (
     {"sample", "errors", "registry"},
     {"scenes", "evals", "statistics", "weakness", "weaknesses", "tally", "reasons", "splits", "shrinkage", "subskills", "budget",
      "remedies", "completeness", "weakness_table", "second_judge", "new_recipe", "targets", "llm.base", "prompts", "suites", "recipe", "console",
-     "decontaminate", "embedding", "thumbnails", "compare", "models.base"},
-    {"traces", "account", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "dedupe", "guard", "shards", "dataset", "card", "finish", "merge",
+     "decontaminate", "spill", "embedding", "thumbnails", "compare", "models.base"},
+    {"traces", "account", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "dedupe", "regions", "guard", "shards", "dataset", "card", "finish", "merge",
      "manifest", "journal", "checks", "prompting", "prompt_file"},
     {"workers", "pool", "writers", "quarantine", "stages", "making", "pipeline", "evaluate", "hub", "report", "monitor", "doctor", "loop"},
     {"commands"},

@@ -7,9 +7,11 @@ the LLM is, so that a region which is full costs nothing.
 
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import islice
+from pathlib import Path
 from typing import Protocol
 
 from datagen.llm.base import LLM, Pooled, WriteRequest
@@ -18,6 +20,7 @@ from datagen.prompts.parser import check_prompt
 from datagen.prompts.wording import NUMBER_WORDS, phrase
 from datagen.recipe import Recipe
 from datagen.sample import Sample, Target, content_id, content_seed
+from datagen.spill import Digests
 from datagen.targets import VOCABULARIES, Vocabulary, draw_targets
 
 REGION_FULL = "region is full"  # the cause after which a target is not tried again
@@ -37,34 +40,37 @@ class Guard(Protocol):
 
 @dataclass(frozen=True)
 class PromptResult:
-    """What was written: ``samples`` in order, and the counts a report needs.
+    """What was written: ``samples`` in order, unless they were handed on, and the counts a report needs.
 
-    ``skipped``: targets whose region was full, for which no LLM was asked. ``asked_back``: prompts that
+    ``wordings``: distinct ones once the targets' own words are blanked out. ``skipped``: targets whose region was full, for which no LLM was asked. ``asked_back``: prompts that
     no parser could read and that the LLM itself resolved to their target.
     """
 
     samples: tuple[Sample, ...]
+    written: int
     attempts: int
+    wordings: int
     rejected: dict[str, int] = field(default_factory=dict)
     skipped: int = 0
     asked_back: int = 0
 
     @property
     def acceptance(self) -> float:
-        return len(self.samples) / self.attempts if self.attempts else 0.0
-
-    @property
-    def wordings(self) -> int:
-        """Distinct wordings once the target's own words are blanked out."""
-        return len({_skeleton(s.prompt) for s in self.samples})
+        return self.written / self.attempts if self.attempts else 0.0
 
 
 def _skeleton(prompt: str) -> str:
     words = re.findall(r"[a-z']+", prompt.lower())
+    return " ".join("_" if w in _content() else w for w in words)
+
+
+@cache
+def _content() -> set[str]:
+    """The words of targets, of any vocabulary."""
     content = set(NUMBER_WORDS)
     for v in VOCABULARIES.values():
         content |= {*v.colors, *v.sizes, *v.classes, *v.classes.values()}
-    return " ".join("_" if w in content else w for w in words)
+    return content
 
 
 @dataclass(frozen=True)
@@ -85,9 +91,13 @@ def write_prompts(
     seed: int,
     batch: int = 32,
     guard: Guard | None = None,
+    keep: Callable[[Sample], None] | None = None,
+    folder: Path | None = None,
 ) -> PromptResult:
     """``n`` distinct prompts on the building side of the split, each read back to its target.
 
+    ``keep`` gets each as soon as it stands, in order, instead of the result; what must be remembered of it lies
+    in scratch files in ``folder``.
     A target is tried ``recipe.prompts.attempts`` times and then replaced by another; fewer than
     ``n`` come back only if ten times as many targets were used up. Raises what the LLM raises.
     """
@@ -105,13 +115,15 @@ def write_prompts(
     )
     if isinstance(llm, Pooled):
         firsts = _asked_ahead(firsts, llm, request, batch)
-    samples: dict[str, Sample] = {}
+    samples: list[Sample] = []
+    keep = samples.append if keep is None else keep
+    known, wordings = Digests(folder), Digests(folder)
     rejected: Counter[str] = Counter()
     attempts, skipped, asked_back = 0, 0, 0
     waiting: list[_Try] = []
     used_up = False
-    while len(samples) < n and (waiting or not used_up):
-        while (room := min(batch, n - len(samples)) - len(waiting)) > 0 and not used_up:
+    while len(known) < n and (waiting or not used_up):
+        while (room := min(batch, n - len(known)) - len(waiting)) > 0 and not used_up:
             more = list(islice(firsts, room))
             used_up = len(more) < room
             closed = guard.full([t.phrase for t in more]) if guard else [False] * len(more)
@@ -128,7 +140,7 @@ def write_prompts(
             asked_back += ask_back(llm, texts, [t.target for t in waiting], causes, vocabulary)
         seen: set[str] = set()
         for i, text in enumerate(texts):
-            if not causes[i] and (text.lower() in samples or text.lower() in seen):
+            if not causes[i] and (text.lower() in seen or text.lower() in known):
                 causes[i] = "duplicate"
             if not causes[i]:
                 seen.add(text.lower())
@@ -151,14 +163,18 @@ def write_prompts(
         again = []
         for i, (cause, t) in enumerate(zip(causes, waiting, strict=True)):
             if not cause:
-                samples[texts[i].lower()] = made[i]
+                known.add(texts[i].lower())
+                wordings.add(_skeleton(texts[i]))
+                keep(made[i])
                 continue
             rejected[cause.split(" '")[0]] += 1
             if t.tries + 1 < settings.attempts and cause != REGION_FULL:
                 words = phrase(t.target, vocabulary, t.index + t.tries + 1)
                 again.append(_Try(t.target, t.index, t.tries + 1, words))
         waiting = again
-    return PromptResult(tuple(samples.values())[:n], attempts, dict(rejected), skipped, asked_back)
+    return PromptResult(
+        tuple(samples), len(known), attempts, len(wordings), dict(rejected), skipped, asked_back
+    )
 
 
 def _asked_ahead(
@@ -174,13 +190,13 @@ def _asked_ahead(
     yield from soon
 
 
-def distinct_n(prompts: Sequence[str], n: int = 2) -> float:
-    """Share of distinct word n-grams: 1.0 when no two are equal."""
-    grams: set[tuple[str, ...]] = set()
+def distinct_n(prompts: Iterable[str], n: int = 2) -> float:
+    """Share of distinct word n-grams: 1.0 when no two are equal. They are told apart by their hashes."""
+    grams: set[int] = set()
     total = 0
     for prompt in prompts:
         words = prompt.lower().split()
-        found = [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
+        found = [hash(tuple(words[i : i + n])) for i in range(len(words) - n + 1)]
         total += len(found)
         grams.update(found)
     return len(grams) / total if total else 0.0

@@ -344,7 +344,7 @@ def test_shards_of_other_prompts_are_not_used(tmp_path, small, monkeypatch):
     pipeline.build(tmp_path, recipes, "fake")
     (tmp_path / "prompts.jsonl").unlink()
     write = prompting.write_prompts
-    other = lambda r, v, llm, n, seed, guard: write(r, v, llm, n, seed + 1, guard=guard)  # noqa: E731
+    other = lambda r, v, llm, n, seed, **more: write(r, v, llm, n, seed + 1, **more)  # noqa: E731
     monkeypatch.setattr(prompting, "write_prompts", other)
     pipeline.build(tmp_path, recipes, "fake")
     written = {s.prompt for s in PromptFile(tmp_path / "prompts.jsonl").read("counting", 0, 10)}

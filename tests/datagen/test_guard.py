@@ -8,12 +8,13 @@ import pytest
 from datagen.decontaminate import NEAR, SAME_OPENING, Evaluation
 from datagen.dedupe import Index
 from datagen.embedding import SparseRows, TextSpace, prompt_vector, words_vector
-from datagen.guard import NEAR_DUPLICATE, EvaluationIndex, PromptGuard, Regions, self_similarity
+from datagen.guard import NEAR_DUPLICATE, EvaluationIndex, PromptGuard, Said, self_similarity
 from datagen.llm.template import TemplateLLM
 from datagen.prompting import write_recipe
 from datagen.prompts import check_prompt, phrase, write_prompts
 from datagen.prompts.write import REGION_FULL
 from datagen.recipe import Dedupe, list_recipes, load_recipe
+from datagen.regions import Regions
 from datagen.sample import Clause, Sample, Target
 from datagen.suites import evaluation_of, is_geneval_prompt
 from datagen.targets import VOCABULARIES
@@ -52,7 +53,7 @@ def test_near_prompts_of_different_targets_both_stay():
 
 
 def test_a_prompt_is_written_once_in_a_build_whatever_the_recipe():
-    said = {}
+    said = Said()
     assert guard(said=said).refuse([sample("Two dogs")], ["two dogs"]) == [""]
     assert guard(said=said).refuse([sample("two  dogs")], ["two dogs"]) == [
         f"{NEAR_DUPLICATE} in recipe counting"
@@ -123,7 +124,7 @@ def test_a_region_counts_equal_phrases_as_often_as_they_were_kept():
         regions.add(words, words_vector(words))
     asked = np.stack([words_vector(p) for p in ("two dogs", "three cats", "a bench")])
     assert regions.around(asked) == [2, 1, 0]
-    assert len(regions.counts) == 2
+    assert len(regions.numbers) == 2
 
 
 def test_sparse_rows_are_the_vectors_that_were_stored():
@@ -133,6 +134,7 @@ def test_sparse_rows_are_the_vectors_that_were_stored():
     wanted = [float(asked @ prompt_vector(t)) for t in texts]
     assert rows.similarities(asked, numbers) == pytest.approx(wanted, abs=1e-6)
     assert rows.similarities(asked, [2]) == pytest.approx(wanted[2:], abs=1e-6)
+    assert rows.nearest(asked) == int(np.argmax(wanted))
 
 
 def test_vectors_are_of_unit_length_and_rare_words_weigh_more():
@@ -159,7 +161,7 @@ def photographs():
 @pytest.mark.parametrize("name", list_recipes())
 def test_every_recipe_writes_its_prompts_and_none_is_the_benchmarks(name, photographs):
     recipe = load_recipe(name).for_vocabulary("coco")
-    kept, report = write_recipe(recipe, COCO, TemplateLLM(), 60, 1, photographs, {})
+    kept, report = write_recipe(recipe, COCO, TemplateLLM(), 60, 1, photographs)
     assert len(kept) == report["kept"] == 60
     assert not [s.prompt for s in kept if is_geneval_prompt(s.prompt)]
     assert not [

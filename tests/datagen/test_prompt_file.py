@@ -1,9 +1,11 @@
 """Prompts on disk: what was written is read, in part and in order, and a failure leaves what stood."""
 
+import hashlib
+
 import pytest
 
 from datagen.errors import ShardError
-from datagen.prompt_file import PromptFile, write_prompt_file
+from datagen.prompt_file import PromptFile, prompt_writer
 from datagen.sample import Clause, Sample, Target
 
 TARGET = Target("counting", (Clause("circle", 2, position=None), Clause("square", color="red")), text=("AB",))
@@ -14,21 +16,30 @@ ONE = [
 TWO = [Sample("another", TARGET, group_id="h", recipe="two")]
 
 
+def write(path, *samples, **reports):
+    with prompt_writer(path) as file:
+        for sample in samples:
+            file.add(sample)
+        file.reports |= reports
+    return file.sha256
+
+
 def test_parts_are_read_in_order_and_reports_are_kept(tmp_path):
     path = tmp_path / "prompts.jsonl"
-    write_prompt_file(path, [("one", ONE, {"kept": 9}), ("none", [], {"kept": 0}), ("two", TWO, {"kept": 1})])
+    reports = {"one": {"kept": 9}, "none": {"kept": 0}, "two": {"kept": 1}}
+    write(path, *ONE, *TWO, **reports)
     found = PromptFile(path)
     assert [found.count(r) for r in ("one", "none", "two")] == [9, 0, 1]
     assert found.read("one", 0, 4) + found.read("one", 4, 99) == ONE
     assert found.read("two", 0, 8) == TWO
     assert found.read("none", 0, 8) == []
-    assert found.reports == {"one": {"kept": 9}, "none": {"kept": 0}, "two": {"kept": 1}}
+    assert found.reports == reports
 
 
-def test_the_same_prompts_have_the_same_checksum(tmp_path):
-    sums = {write_prompt_file(tmp_path / f"{i}", [("one", ONE, {})]) for i in range(2)}
-    assert len(sums) == 1
-    assert write_prompt_file(tmp_path / "c", [("one", ONE[:8], {})]) not in sums
+def test_the_checksum_is_the_files(tmp_path):
+    path = tmp_path / "prompts.jsonl"
+    assert write(path, *ONE, one={}) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert write(path, *ONE[:8], one={}) != write(path, *ONE, one={})
 
 
 @pytest.mark.parametrize(
@@ -37,13 +48,9 @@ def test_the_same_prompts_have_the_same_checksum(tmp_path):
 )
 def test_a_failure_in_the_middle_leaves_the_file_that_stood(tmp_path, raised, told):
     path = tmp_path / "prompts.jsonl"
-    write_prompt_file(path, [("two", TWO, {})])
-
-    def failing():
-        yield "one", ONE, {}
+    write(path, *TWO)
+    with pytest.raises(told), prompt_writer(path) as file:
+        file.add(ONE[0])
         raise raised
-
-    with pytest.raises(told):
-        write_prompt_file(path, failing())
     assert PromptFile(path).read("two", 0, 1) == TWO
     assert [p.name for p in tmp_path.iterdir()] == ["prompts.jsonl"]

@@ -8,6 +8,7 @@ from datagen.decontaminate import normalise
 from datagen.errors import InputError, UnknownName
 from datagen.llm.base import CUT_OFF, Reply
 from datagen.llm.template import TemplateLLM
+from datagen.pipeline import build
 from datagen.prompts import check_prompt, distinct_n, parse_prompt, write_prompts
 from datagen.recipe import load_recipe
 from datagen.sample import Clause, Target
@@ -75,6 +76,22 @@ def test_writing_is_repeatable_and_distinct(small):
     assert once.acceptance > 0.8
     assert once.wordings > 10
     assert write_prompts(small(prompts=40), SCENES, TemplateLLM(), 40, 1).samples != once.samples
+
+
+def test_prompts_are_handed_on_as_they_are_written_and_not_kept(small):
+    handed = []
+    done = write_prompts(small(prompts=40), SCENES, TemplateLLM(), 40, 0, keep=handed.append)
+    whole = write_prompts(small(prompts=40), SCENES, TemplateLLM(), 40, 0)
+    assert tuple(handed) == whole.samples and done.samples == ()
+    assert (done.written, done.wordings, done.rejected) == (40, whole.wordings, whole.rejected)
+
+
+def test_progress_counts_prompts_over_all_recipes(small, tmp_path):
+    seen = []
+    recipes = [small(prompts=5), small("position", prompts=3)]
+    build(tmp_path, recipes, "fake", progress=lambda stage, done, total: seen.append((stage, done, total)))
+    assert [done for stage, done, _ in seen if stage == "prompts"] == list(range(9))
+    assert {total for stage, _, total in seen if stage == "prompts"} == {8}
 
 
 class Rambling:
