@@ -1,10 +1,10 @@
 """Damage a finished run a thousand times and see whether it is told: ``python -m benchmarks.corruption``.
 
 Each time one thing is done to one file of a finished run: a bit flipped, the file cut short, a byte
-added, a line of the log lost, two files swapped, or the file of another run put in its place. Detected
-means that the run's check, which the next build makes before it trusts anything, names the file or
-refuses the run with one line that names it. Every fiftieth time that build is made too, and its
-dataset compared.
+added, a line of the log lost, two files swapped, or the file of another run put in its place. Half of the
+files are of the dataset, half are what it was made from. Detected means that the check names the file: of
+the run the one that the next build makes before it trusts anything, of the dataset the one before it is
+trained on, merged or published. Every fiftieth time that build is made too, and its dataset compared.
 
 1,000 damages of a run of 5 shards (167 bits, 167 cuts, 167 added bytes, 167 lost lines, 166 swaps, 166
 files of another run): every one told; 20 of 20 rebuilds byte-identical; 72 s on 2 shared cores.
@@ -18,6 +18,7 @@ from collections import Counter
 from pathlib import Path
 
 from benchmarks.faults import digests, recipe
+from datagen.checksums import CHECKSUMS, verify
 from datagen.errors import DatagenError
 from datagen.manifest import read_manifest
 from datagen.pipeline import build
@@ -26,43 +27,54 @@ KINDS = ("bit", "cut", "byte", "line", "swap", "other")
 REBUILD = 50  # trials a rebuild
 
 
-def harm(run: Path, other: Path, kind: str, rng: random.Random) -> Path:
-    """Do one damage to ``run``; the file that it was done to. ``other`` is a run of another seed."""
-    shards = sorted((run / "shards").glob("*.parquet"))
-    path = rng.choice([*shards, run / "manifest.json", run / "shards.jsonl", run / "prompts.jsonl"])
+def harm(run: Path, other: Path, kind: str, rng: random.Random) -> list[Path]:
+    """Do one damage to ``run``; the files that it was done to. ``other`` is a run of another seed."""
+    shards, dataset = sorted((run / "shards").glob("*.parquet")), run / "dataset"
     if kind == "line":
         path = run / "shards.jsonl"
         lines = path.read_bytes().splitlines(keepends=True)
         lines.pop(rng.randrange(len(lines)))
         path.write_bytes(b"".join(lines))
-        return path
-    data = path.read_bytes()
+        return [path]
+    data = sorted((dataset / "data").iterdir())
     if kind == "swap":
-        path, second = rng.sample(shards, 2)
-        data = path.read_bytes()
-        path.write_bytes(second.read_bytes())
-        second.write_bytes(data)
-    elif kind == "other":
+        first, second = rng.sample(rng.choice([shards, [*data, dataset / "README.md"]]), 2)
+        held = first.read_bytes()
+        first.write_bytes(second.read_bytes())
+        second.write_bytes(held)
+        return [first, second]
+    made_from = [*shards, run / "manifest.json", run / "shards.jsonl", run / "prompts.jsonl"]
+    path = rng.choice(rng.choice([made_from, [*data, *sorted(dataset.glob("*.*"))]]))
+    held = path.read_bytes()
+    if kind == "other":
         path.write_bytes((other / path.relative_to(run)).read_bytes())
     elif kind == "cut":
-        path.write_bytes(data[: rng.randrange(len(data))])
+        path.write_bytes(held[: rng.randrange(len(held))])
     else:
-        at = rng.randrange(len(data))
-        changed = data[at] ^ (1 << rng.randrange(8)) if kind == "bit" else rng.randrange(256)
-        path.write_bytes(data[:at] + bytes([changed]) + data[at + (kind == "bit") :])
-    return path
+        at = rng.randrange(len(held))
+        changed = held[at] ^ (1 << rng.randrange(8)) if kind == "bit" else rng.randrange(256)
+        path.write_bytes(held[:at] + bytes([changed]) + held[at + (kind == "bit") :])
+    return [path]
 
 
-def told(run: Path, path: Path, settings: dict) -> bool:
-    """Whether the run's check names the file, or the shard that a lost line vouched for."""
+def told(run: Path, paths: list[Path], settings: dict) -> bool:
+    """Whether a check names one of the files, or the shard that a lost line vouched for."""
+    names = [path.name for path in paths]
+    if "dataset" in paths[0].relative_to(run).parts:
+        try:
+            verify(run / "dataset")
+        except DatagenError as error:
+            # A list that is sound, and another dataset's, names what it does not vouch for.
+            return names == [CHECKSUMS] or any(name in str(error) for name in names)
+        return False
     try:
         manifest = read_manifest(run)
     except DatagenError as error:
-        return path.name in str(error)
+        return names[0] in str(error)
     if manifest.settings != settings:
-        return path.name == "manifest.json"  # sound, and another run's: the build says what changed
+        return names == ["manifest.json"]  # sound, and another run's: the build says what changed
     found = manifest.check()
-    return any(path.name in line for line in found)
+    return all(any(name in line for line in found) for name in names)
 
 
 def trials(folder: Path, count: int, prompts: int, seed: int = 0) -> tuple[Counter[str], list[str], int]:
@@ -78,12 +90,13 @@ def trials(folder: Path, count: int, prompts: int, seed: int = 0) -> tuple[Count
         shutil.rmtree(run, ignore_errors=True)
         shutil.copytree(good, run)
         kind = KINDS[n % len(KINDS)]
-        path = harm(run, other, kind, rng)
-        if path.read_bytes() == (good / path.relative_to(run)).read_bytes():
+        paths = harm(run, other, kind, rng)
+        where = [str(path.relative_to(run)) for path in paths]
+        if all((run / name).read_bytes() == (good / name).read_bytes() for name in where):
             continue  # the byte that was added was its neighbour's twin at the very end, or the like
         done[kind] += 1
-        if not told(run, path, settings):
-            missed.append(f"{kind} of {path.relative_to(run)}")
+        if not told(run, paths, settings):
+            missed.append(f"{kind} of {' and '.join(where)}")
         if n % REBUILD == 0:
             try:
                 build(run, [recipe(prompts)], "fake")

@@ -57,8 +57,9 @@ def recipe(prompts: int) -> Recipe:
 
 
 def digests(run: Path) -> dict[str, str]:
-    """The dataset's bytes."""
-    files = sorted((run / "dataset").rglob("*.parquet"))
+    """The dataset's bytes: data, card, Croissant metadata and checksums."""
+    dataset = run / "dataset"
+    files = sorted(p for p in dataset.rglob("*") if p.is_file() and ".cache" not in p.parts)
     return {str(p.relative_to(run)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 

@@ -68,3 +68,17 @@ def evaluation_for(vocabulary: Vocabulary, against: Sequence[Path] = ()) -> Eval
 
 def short_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+
+
+def judges_of(recipes: Sequence[Recipe]) -> dict[str, str]:
+    """Every reward of the recipes with its checkpoint and licence, as its card declares; nothing is loaded."""
+    from rewards import REWARDS
+    from rewards.base import UNDECLARED
+
+    found = {}
+    for recipe in recipes:
+        for name in recipe.reward_names:
+            card = getattr(resolve("reward", name, REWARDS), "card", UNDECLARED)
+            model = recipe.rewards.options.get(name, {}).get("model", card.checkpoint)
+            found[name] = ", ".join(filter(None, (str(model), card.licence)))
+    return found

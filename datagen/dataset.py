@@ -1,19 +1,20 @@
 """Samples to a weighted Hugging Face dataset and back.
 
-Two splits: ``train`` (kept) and ``dropped`` (with ``drop_reason``), in parquet files of at most about
-500 MB, images embedded as an ``Image`` feature, so that both ``datasets.load_dataset(folder)`` (streaming
-or not) and ``load_weighted`` open it. Written row group by row group, so memory does not grow with the
-dataset; built apart and moved in place together, with the checksum of every file beside them.
+Two splits: ``train`` (kept) and ``dropped`` (with ``drop_reason``), in parquet files of at most 500 MB, images
+embedded as an ``Image`` feature, so that both ``datasets.load_dataset(folder)`` (streaming or not) and
+``load_weighted`` open it. Written row group by row group, so memory does not grow with the dataset; built
+apart and moved in place together, with a card, Croissant metadata and the checksum of every file.
 """
 
-import hashlib
-import json
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from datagen.errors import InputError, ShardError, WorkError
+from datagen.checksums import CHECKSUMS, checksums, digest
+from datagen.croissant import CROISSANT, croissant
+from datagen.errors import InputError, ShardError
 from datagen.sample import Sample
 from datagen.shards import from_row, to_row
 
@@ -23,12 +24,32 @@ if TYPE_CHECKING:
 SHARD_BYTES = 500_000_000
 ROWS = 256  # of a row group, or fewer when they are large
 GROUP_BYTES = 64_000_000
-CHECKSUMS = "checksums.json"
-COLUMNS = (
-    "id", "group_id", "recipe", "weakness", "prompt", "target", "trace", "trace_source", "image", "transition",
-    "scores", "reward", "advantage", "text_weight", "image_weight", "seed", "candidate", "model", "llm",
-    "drop_reason",
-)  # fmt: skip
+SPLITS = ("train", "dropped")
+COLUMNS = {
+    "id": "Hash of the content: the same candidate has the same id in every build.",
+    "group_id": "The prompt's candidates share it.",
+    "recipe": "The recipe that asked for it.",
+    "weakness": "The skill that the recipe targets.",
+    "prompt": "The text given to the model.",
+    "target": "What must be true of the image, as JSON.",
+    "trace": "The reasoning before the image.",
+    "trace_source": "Who wrote the trace.",
+    "image": "The picture that the model drew.",
+    "transition": "Who opened the image: model, forced or none.",
+    "scores": "Every judge's value and reason, as JSON.",
+    "reward": "The image reward; null is unscored.",
+    "advantage": "The reward less its group's mean.",
+    "text_weight": "Weight of the trace's cross-entropy, >= 0.",
+    "image_weight": "Weight of the image's flow loss, >= 0.",
+    "seed": "Of everything drawn at random for this candidate.",
+    "candidate": "Its number within the group.",
+    "model": "The model that drew it.",
+    "llm": "The language model that wrote the prompt.",
+    "drop_reason": "Why it is not in train; empty where it is.",
+}
+TEXTS = ("string", "PIL.Image.Image")
+MARGIN = 16_384  # of a file, for what is written of its schema
+FOOTER = 256  # a column of a row group, at most
 
 
 def features() -> "Features":
@@ -49,13 +70,15 @@ class DatasetWriter:
     def __init__(self, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
         self.folder, self.shard_bytes = folder, shard_bytes
         self.partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(self.partial, ignore_errors=True)
-        (self.partial / "data").mkdir(parents=True)
-        self.schema = features().arrow_schema
-        self.waiting: dict[str, list[dict[str, Any]]] = {"train": [], "dropped": []}
-        self.bytes = {"train": 0, "dropped": 0}
-        self.files: dict[str, list[Path]] = {"train": [], "dropped": []}
+        self.features = features()
+        self.waiting: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
+        self.bytes = dict.fromkeys(SPLITS, 0)
+        self.files: dict[str, list[Path]] = {split: [] for split in SPLITS}
+        self.groups = dict.fromkeys(SPLITS, 0)  # row groups in the file that is open
         self.open: dict[str, Any] = {}
+        with self._disk():
+            shutil.rmtree(self.partial, ignore_errors=True)
+            (self.partial / "data").mkdir(parents=True)
 
     def add(self, samples: Iterable[Sample]) -> None:
         self.add_rows([to_row(s) for s in samples])
@@ -65,53 +88,93 @@ class DatasetWriter:
         for row in rows:
             split = "dropped" if row["dropped"] else "train"
             self.waiting[split].append(to_columns(row))
-            self.bytes[split] += len(row["image"] or b"")
+            self.bytes[split] += sum(len(v) for v in row.values() if isinstance(v, bytes | str))
             if len(self.waiting[split]) >= ROWS or self.bytes[split] >= GROUP_BYTES:
                 self._flush(split)
 
     def finish(self, card: str) -> None:
+        """Name the files, write what describes them, and put the folder in its place."""
         import pyarrow.parquet as pq
 
-        for split in self.waiting:
+        for split in SPLITS:
             self._flush(split)
-            if writer := self.open.pop(split, None):
-                writer.close()
-        sums = {}
-        for split, files in self.files.items():
-            for i, path in enumerate(files):
-                name = f"{split}-{i:05d}-of-{len(files):05d}.parquet"
-                path = path.rename(path.with_name(name))
-                sums[f"data/{name}"] = {"sha256": digest(path), "rows": pq.read_metadata(path).num_rows}
-        (self.partial / "README.md").write_text(card, encoding="utf-8")
-        (self.partial / CHECKSUMS).write_text(json.dumps(sums, indent=1, sort_keys=True) + "\n")
-        shutil.rmtree(self.folder, ignore_errors=True)
-        self.partial.replace(self.folder)
+            self._close(split)
+        with self._disk():
+            data = {}
+            for split, files in self.files.items():
+                for i, path in enumerate(files):
+                    path = path.rename(path.with_name(f"{split}-{i:05d}-of-{len(files):05d}.parquet"))
+                    size, rows = path.stat().st_size, pq.read_metadata(path).num_rows
+                    data[f"data/{path.name}"] = {"sha256": digest(path), "rows": rows, "bytes": size}
+            columns = {name: (kind.dtype, COLUMNS[name]) for name, kind in self.features.items()}
+            sums = {name: {"sha256": f["sha256"], "rows": f["rows"]} for name, f in data.items()}
+            for name, text in (("README.md", card), (CROISSANT, croissant(card, columns, data))):
+                (self.partial / name).write_text(text, encoding="utf-8")
+                sums[name] = {"sha256": digest(self.partial / name)}
+            (self.partial / CHECKSUMS).write_text(checksums(sums), encoding="utf-8")
+            replace_folder(self.partial, self.folder)
 
     def discard(self) -> None:
         """Leave no trace of what was added."""
-        for writer in self.open.values():
-            writer.close()
+        for split in SPLITS:
+            if writer := self.open.pop(split, None):
+                with suppress(OSError):  # a footer that does not fit, of a file that goes
+                    writer.close()
         shutil.rmtree(self.partial, ignore_errors=True)
 
     def _flush(self, split: str) -> None:
+        """One more row group, in another file where this one would grow too large."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         rows, self.waiting[split], self.bytes[split] = self.waiting[split], [], 0
         if not rows:
             return
-        try:
+        table = pa.Table.from_pylist(rows, schema=self.features.arrow_schema)
+        if split in self.open:
+            footer = MARGIN + FOOTER * len(COLUMNS) * (self.groups[split] + 1)
+            if self.files[split][-1].stat().st_size + table.nbytes + footer > self.shard_bytes:
+                self._close(split)
+        with self._disk():
             if split not in self.open:
                 path = self.partial / "data" / f"{split}-{len(self.files[split]):05d}"
                 self.files[split].append(path)
-                self.open[split] = pq.ParquetWriter(path, self.schema)
-            self.open[split].write_table(pa.Table.from_pylist(rows, schema=self.schema))
-            if self.files[split][-1].stat().st_size >= self.shard_bytes - GROUP_BYTES:
-                self.open.pop(split).close()
+                self.groups[split] = 0
+                numbers = [name for name, kind in self.features.items() if kind.dtype not in TEXTS]
+                self.open[split] = pq.ParquetWriter(path, table.schema, write_statistics=numbers)
+            self.open[split].write_table(table)
+            self.groups[split] += 1
+
+    def _close(self, split: str) -> None:
+        with self._disk():
+            if split in self.open:
+                self.open[split].close()
+                del self.open[split]
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        """What fails on a full disk: nothing half-written stays, and the error is one line."""
+        try:
+            yield
         except OSError as error:
-            raise ShardError(
-                f"{self.partial}: cannot be written: {error}; free space and run again"
-            ) from error
+            self.discard()
+            why = str(error).splitlines()[0]
+            raise ShardError(f"{self.folder}: cannot be written: {why}; free space and run again") from error
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """``new`` becomes ``folder``; what stood there goes when it is replaced, and not before."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def to_columns(row: dict[str, Any]) -> dict[str, Any]:
@@ -132,33 +195,6 @@ def save_dataset(samples: Iterable[Sample], folder: Path, card: str) -> None:
     writer = DatasetWriter(folder)
     writer.add(samples)
     writer.finish(card)
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def verify(folder: Path) -> dict[str, int]:
-    """Rows by file of a dataset folder whose every byte is as it was written.
-
-    Raises ``InputError`` when there is no dataset, ``WorkError`` naming a file that is missing, changed or
-    was not there.
-    """
-    if not (folder / "README.md").is_file() or not list(folder.glob("data/*.parquet")):
-        raise InputError(f"{folder}: no dataset here; run datagen build first")
-    try:
-        sums = json.loads((folder / CHECKSUMS).read_text())
-        known = {name: (entry["sha256"], entry["rows"]) for name, entry in sums.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise WorkError(f"{folder / CHECKSUMS}: missing or torn, so nothing vouches for the data") from error
-    for path in sorted(folder.glob("data/*")):
-        if f"data/{path.name}" not in known:
-            raise WorkError(f"{path}: was not written by the build; remove it")
-    for name, (sha256, _) in known.items():
-        if not (folder / name).is_file() or digest(folder / name) != sha256:
-            raise WorkError(f"{folder / name}: missing, torn or changed; run datagen build again")
-    return {name: rows for name, (_, rows) in known.items()}
 
 
 def load_weighted(path: str | Path, split: str = "train") -> "Dataset":

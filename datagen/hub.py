@@ -7,10 +7,12 @@ deleted in the same commit, so that an update leaves no stale shard. The token i
 
 from pathlib import Path
 
-from datagen.dataset import CHECKSUMS, verify
+from datagen.checksums import CHECKSUMS, verify
+from datagen.croissant import CROISSANT
 from datagen.errors import InputError, WorkError
 
-FILES = ("README.md", CHECKSUMS, "data/*.parquet")
+DESCRIPTIONS = ("README.md", CROISSANT, CHECKSUMS)
+DATA = "data/*.parquet"
 
 
 def publish(
@@ -34,7 +36,7 @@ def publish(
     rows = verify(folder)
     lines = [
         f"{name}  {(folder / name).stat().st_size / 1e6:.2f} MB{f', {rows[name]} rows' if name in rows else ''}"
-        for name in ["README.md", CHECKSUMS, *rows]
+        for name in [*DESCRIPTIONS, *rows]
     ]
     if dry_run:
         return [f"would upload to {repo} ({'private' if private else 'public'} if new):", *lines]
@@ -47,8 +49,8 @@ def publish(
             repo_id=repo,
             folder_path=folder,
             repo_type="dataset",
-            allow_patterns=list(FILES),
-            delete_patterns=["data/*.parquet"],
+            allow_patterns=[*DESCRIPTIONS, DATA],
+            delete_patterns=[DATA],
             commit_message="Upload by datagen publish",
         )
     except LocalTokenNotFoundError as error:

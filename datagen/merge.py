@@ -3,7 +3,9 @@
 Weights are kept as they are: they are normalised within one prompt's candidates, and those stay together,
 so a merge changes none; what it drops weighs 0. Two builds may have the same prompt of the same recipe,
 whose groups have the same id but were drawn by another model or seed: the later one gets an id of its own.
-The same candidates twice are dropped as copies. Left out: merging runs that are not finished.
+The same candidates twice are dropped as copies. The card carries over what the sources' cards record of
+their builds; a source is known by its content, not by where it lay. Left out: merging runs that are not
+finished.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,10 +13,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from datagen.account import Account
-from datagen.card import dataset_card
-from datagen.dataset import COLUMNS, DatasetWriter, from_columns, verify
+from datagen.card import render
+from datagen.checksums import CHECKSUMS, digest, verify
+from datagen.dataset import COLUMNS, DatasetWriter, from_columns
 from datagen.dedupe import Pictures, add_sample
 from datagen.errors import InputError
+from datagen.provenance import Record, builds, merged_record, read_record
+from datagen.recipe import Recipe, parse_recipe
 from datagen.sample import Sample, content_id
 
 THRESHOLD = 0.995  # the recipes' own, for pictures
@@ -33,30 +38,44 @@ def merge(folders: Sequence[Path], out: Path, threshold: float = THRESHOLD) -> d
     for folder in folders:
         verify(folder)
     with Pictures(out.absolute().parent) as pictures:
-        for sample in _renamed(folders):
+        for _, sample in _renamed(folders):
             add_sample(pictures, sample)
         copies = pictures.dropped(threshold)
+    records = [read_record(folder) for folder in folders]
+    recipes = [_recipes(record) for record in records]
     account, writer = Account(), DatasetWriter(out)
-    for row, sample in enumerate(_renamed(folders)):
+    for row, (number, sample) in enumerate(_renamed(folders)):
         if row in copies:
             sample = replace(sample, dropped=copies[row], text_weight=0.0, image_weight=0.0)
-        account.add([sample])
+        account.recipes = recipes[number]  # by which it passed, where it was built
+        account.add([sample], whole=False)
         writer.add([sample])
-    sources = {f"source {i + 1}": folder.name for i, folder in enumerate(folders)}
-    settings = {"model": ", ".join(sorted(account.models)), "merged": sources, "threshold": threshold}
-    writer.finish(dataset_card(account, settings))
+    for record in records:
+        account.add_text_rewards(record.get("counts", {}))
+    merged = {f"source {i}": digest(folder / CHECKSUMS) for i, folder in enumerate(folders, 1)}
+    settings = {"merged": merged, "threshold": threshold}
+    writer.finish(render(account, merged_record(account, settings, records)))
     return account.table()
 
 
-def _renamed(folders: Sequence[Path]) -> Iterator[Sample]:
-    """Every sample; a group id that an earlier folder has used for other candidates is made new."""
+def _recipes(record: Record) -> dict[str, Recipe]:
+    """Of all builds of one source; of a name that two of them give, the last."""
+    return {
+        name: parse_recipe(row, name)
+        for build in builds(record)
+        for name, row in build.get("settings", {}).get("recipes", {}).items()
+    }
+
+
+def _renamed(folders: Sequence[Path]) -> Iterator[tuple[int, Sample]]:
+    """Every sample and its folder's number; a group id that an earlier folder has used is made new."""
     owners: dict[str, int] = {}
     for number, folder in enumerate(folders):
         for sample in _read(folder):
             if owners.setdefault(sample.group_id, number) != number:
                 group = content_id(sample.group_id, sample.model, number)
                 sample = replace(sample, group_id=group, id=content_id(group, sample.candidate))
-            yield sample
+            yield number, sample
 
 
 def _read(folder: Path) -> Iterator[Sample]:

@@ -17,7 +17,7 @@ from typing import Any
 from datagen.account import Account
 from datagen.candidates import BATCH
 from datagen.card import dataset_card
-from datagen.checks import evaluation_for, resolved, short_digest
+from datagen.checks import evaluation_for, judges_of, resolved, short_digest
 from datagen.errors import WorkError
 from datagen.finish import finish
 from datagen.guard import EvaluationIndex
@@ -124,8 +124,9 @@ def build(
     }
     profile = run / "weaknesses.json"
     weaknesses = read_weaknesses(profile) if profile.exists() else []
+    judges = judges_of(recipes)
     account = finish(
-        finished, recipes, run / "dataset", lambda found: dataset_card(found, settings, weaknesses, reports)
+        finished, recipes, run / "dataset", lambda a: dataset_card(a, settings, weaknesses, reports, judges)
     )
     seconds["dedupe, weights and dataset"] = time.monotonic() - started
     if not account.kept:

@@ -31,7 +31,7 @@ LAYERS = (
     {"scenes", "evals", "statistics", "weakness", "weaknesses", "tally", "reasons", "splits", "shrinkage", "subskills", "budget",
      "remedies", "completeness", "weakness_table", "second_judge", "new_recipe", "targets", "llm.base", "prompts", "suites", "recipe", "console",
      "decontaminate", "spill", "embedding", "thumbnails", "compare", "models.base"},
-    {"traces", "account", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "dedupe", "regions", "guard", "shards", "dataset", "card", "finish", "merge",
+    {"traces", "account", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "dedupe", "regions", "guard", "shards", "dataset", "checksums", "croissant", "provenance", "card", "finish", "merge",
      "manifest", "journal", "checks", "prompting", "prompt_file"},
     {"workers", "pool", "writers", "quarantine", "stages", "making", "pipeline", "evaluate", "hub", "report", "monitor", "doctor", "loop"},
     {"commands"},

@@ -17,10 +17,15 @@ if TYPE_CHECKING:
 def load_examples(path: Path, weight: tuple[str, ...]) -> "tuple[Dataset, int]":
     """The rows that teach something under ``weight``, all kept rows for plain SFT; and how many there were.
 
-    Raises ``TrainingError`` with the reason when none do, or when a weight is negative or not finite.
+    A folder that has checksums is held against them first. Raises ``WorkError`` naming the file that is not
+    as it was written, ``TrainingError`` with the reason when no row teaches, or when a weight is negative or
+    not finite.
     """
+    from datagen.checksums import CHECKSUMS, verify
     from datagen.dataset import load_weighted
 
+    if (path / CHECKSUMS).exists():
+        verify(path)
     rows = load_weighted(path)
     weights = {m: list(rows[f"{m}_weight"]) for m in ("text", "image")}
     for modality, column in weights.items():

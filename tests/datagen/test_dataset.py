@@ -1,7 +1,9 @@
-"""Datasets on disk: files of a bounded size, checksums, the card, and merging."""
+"""Datasets on disk: files of a bounded size, checksums, and merging."""
 
 import json
+import resource
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,22 +13,16 @@ from datagen import dataset as module
 from datagen.account import Account
 from datagen.candidates import png
 from datagen.card import dataset_card
-from datagen.dataset import (
-    CHECKSUMS,
-    DatasetWriter,
-    from_columns,
-    load_weighted,
-    save_dataset,
-    to_columns,
-    verify,
-)
+from datagen.checksums import CHECKSUMS, verify
+from datagen.dataset import DatasetWriter, from_columns, load_weighted, save_dataset, to_columns
 from datagen.dedupe import dedupe_images, near_duplicates
 from datagen.errors import InputError, ShardError, WorkError
 from datagen.merge import merge
+from datagen.provenance import builds, read_record
 from datagen.recipe import load_recipe
 from datagen.sample import Clause, Sample, Score, Target
 from datagen.shards import to_row
-from datagen.weakness import Weakness
+from tests.datagen.test_card import PROMPTS, WEAK
 
 CIRCLES = Target("counting", (Clause("circle", 3),))
 STARS = Target("counting", (Clause("star", 2),))
@@ -40,7 +36,8 @@ def picture(seed: int) -> bytes:
 def sample(i: int, group: str = "g", **changes) -> Sample:
     base = Sample(
         "three circles", CIRCLES, f"{group}{i}", group, "counting", "counting", "a trace", "self", i, i, picture(i),
-        "model", (Score("scenes", 1.0, "ok"),), 1.0, text_weight=1.0, image_weight=1.0, model="pocket", llm="template",
+        transition="model", scores=(Score("scenes", 1.0, "ok"),), reward=1.0, text_weight=1.0, image_weight=1.0,
+        model="pocket", llm="template",
     )  # fmt: skip
     return replace(base, **changes)
 
@@ -50,17 +47,32 @@ def test_a_row_holds_all_of_a_sample():
         assert from_columns(to_columns(to_row(one))) == one
 
 
-def test_large_datasets_are_cut_into_files_and_opened_as_one(tmp_path, monkeypatch):
+@pytest.mark.parametrize("changes", [{}, {"image": None, "trace": "lorem ipsum"}])
+def test_no_file_is_larger_than_its_limit_and_all_open_as_one(tmp_path, monkeypatch, changes):
+    """Pictures or texts, both count; texts that compress may leave a file smaller than it could be."""
     monkeypatch.setattr(module, "GROUP_BYTES", 20_000)
-    writer = DatasetWriter(tmp_path / "d", shard_bytes=50_000)
-    writer.add(sample(i) for i in range(40))
+    limit = 150_000
+    writer = DatasetWriter(tmp_path / "d", shard_bytes=limit)
+    if "trace" in changes:
+        changes = {**changes, "trace": np.random.default_rng(0).bytes(5_000).hex()}
+    writer.add(sample(i, **changes) for i in range(90))
     writer.finish("card")
-    files = sorted(p.name for p in (tmp_path / "d" / "data").iterdir())
+    files = sorted((tmp_path / "d" / "data").iterdir())
     assert len(files) > 2
-    assert files[0] == f"train-00000-of-{len(files):05d}.parquet"
-    assert all((tmp_path / "d" / "data" / f).stat().st_size < 60_000 for f in files)
-    assert load_weighted(tmp_path / "d")["id"] == [f"g{i}" for i in range(40)]
-    assert sum(verify(tmp_path / "d").values()) == 40
+    assert files[0].name == f"train-00000-of-{len(files):05d}.parquet"
+    assert all(file.stat().st_size <= limit for file in files)
+    assert load_weighted(tmp_path / "d")["id"] == [f"g{i}" for i in range(90)]
+    assert sum(verify(tmp_path / "d").values()) == 90
+
+
+def test_a_file_of_many_row_groups_has_room_for_its_footer(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "ROWS", 1)
+    writer = DatasetWriter(tmp_path / "d", shard_bytes=400_000)
+    writer.add(sample(i, image=None) for i in range(150))
+    writer.finish("card")
+    sizes = [file.stat().st_size for file in sorted((tmp_path / "d" / "data").iterdir())]
+    assert len(sizes) > 1
+    assert max(sizes) <= 400_000
 
 
 def test_the_same_samples_are_the_same_bytes(tmp_path):
@@ -69,42 +81,38 @@ def test_the_same_samples_are_the_same_bytes(tmp_path):
     assert (tmp_path / "a" / CHECKSUMS).read_bytes() == (tmp_path / "b" / CHECKSUMS).read_bytes()
 
 
-def test_a_full_disk_leaves_the_dataset_that_stood(tmp_path, monkeypatch):
-    import pyarrow.parquet as pq
-
+@pytest.mark.parametrize("room", [5_000, 60_000, 68_000])
+def test_a_full_disk_leaves_the_dataset_that_stood(tmp_path, room):
+    """While rows are written, while the file is closed, while what describes it is: a real limit, not a fake."""
     save_dataset([sample(0)], tmp_path / "d", "card")
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, allowed[1]))
+    try:
+        with pytest.raises(
+            ShardError, match=r"d: cannot be written: .*; free space and run again$"
+        ) as caught:
+            save_dataset([sample(i) for i in range(1, 9)], tmp_path / "d", "a long card " * 6_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    assert "\n" not in str(caught.value)
+    assert load_weighted(tmp_path / "d")["id"] == ["g0"]
+    assert verify(tmp_path / "d")
+    assert [path.name for path in tmp_path.iterdir()] == ["d"]
 
-    class Full(pq.ParquetWriter):
-        def write_table(self, *args, **kwargs):
+
+def test_a_dataset_that_cannot_be_moved_in_place_leaves_the_one_that_stood(tmp_path, monkeypatch):
+    save_dataset([sample(0)], tmp_path / "d", "card")
+    rename = Path.rename
+
+    def full(self, target):
+        if self.name == ".d.partial":
             raise OSError(28, "No space left on device")
+        return rename(self, target)
 
-    monkeypatch.setattr(pq, "ParquetWriter", Full)
+    monkeypatch.setattr(Path, "rename", full)
     with pytest.raises(ShardError, match="No space left on device; free space"):
         save_dataset([sample(1)], tmp_path / "d", "card")
     assert load_weighted(tmp_path / "d")["id"] == ["g0"]
-
-
-def test_the_card_says_what_a_reader_needs():
-    recipe = load_recipe("counting").for_vocabulary("scenes")
-    weak = Weakness("counting", "counting", 60, 60, 0.5, 0.4, 0.6, 0.9, 0.4, 1.0, 0.4, 1.0, "counting")
-    samples = [
-        sample(0),
-        sample(1, reward=0.0, text_weight=0.0, image_weight=0.0),
-        sample(2, dropped="near_duplicate of g0"),
-    ]
-    prompts = {"counting": {"attempts": 9, "kept": 1, "rejected": {"cut off": 8}}}
-    card = dataset_card(Account.of(samples, [recipe]), {"model": "pocket", "seed": 7}, [weak], prompts)
-    for said in (
-        "| counting | 60 | 50.0 | 40.0 to 60.0 | 90.0 | counting |",  # the weakness
-        "| counting | 9 | 1 | cut off 8 | 3 | 2 |",  # counts by stage
-        "near_duplicate 1",
-        "`pocket` (Apache-2.0",
-        "seed: 7",
-        "0.9 to 1.0        2 ████",
-        "## Limitations",
-        "size_categories: [n<1K]",
-    ):
-        assert said in card
 
 
 def test_a_candidate_passes_at_its_recipes_floor():
@@ -130,8 +138,9 @@ def test_the_same_picture_under_two_targets_is_kept_once():
     assert [s.dropped for s in dedupe_images(pair, 0.995)] == ["near_duplicate of h1", ""]
 
 
-def dataset(folder, *samples):
-    save_dataset(samples, folder, "card")
+def dataset(folder, *samples, settings=None):
+    card = dataset_card(Account.of(samples), settings) if settings else "card"
+    save_dataset(samples, folder, card)
     return folder
 
 
@@ -166,8 +175,55 @@ def test_a_merge_refuses_what_it_cannot_trust(tmp_path):
         merge([a], tmp_path / "c")
     with pytest.raises(InputError, match="exists"):
         merge([a, b], a)
-    sums = json.loads((b / CHECKSUMS).read_text())
-    (b / CHECKSUMS).write_text(json.dumps({k: v | {"sha256": "0"} for k, v in sums.items()}))
-    with pytest.raises(WorkError, match="missing, torn or changed"):
+    (b / "README.md").write_text("another card")
+    with pytest.raises(WorkError, match=r"README\.md: missing, torn or changed"):
         merge([a, b], tmp_path / "c")
     assert not (tmp_path / "c").exists()
+
+
+def test_a_list_of_checksums_is_held_against_its_own(tmp_path):
+    folder = dataset(tmp_path / "d", sample(0))
+    row = json.loads((folder / CHECKSUMS).read_text())
+    row["files"]["data/train-00000-of-00001.parquet"]["rows"] = 2
+    (folder / CHECKSUMS).write_text(json.dumps(row, indent=1, sort_keys=True) + "\n")
+    with pytest.raises(WorkError, match=r"checksums\.json: missing, torn or changed"):
+        verify(folder)
+
+
+def test_a_merge_carries_over_what_its_sources_record(tmp_path):
+    recipe = load_recipe("counting").for_vocabulary("scenes")
+    settings = {"recipes": {"counting": recipe.model_dump(mode="json")}, "model": "pocket"}
+    scored = {"scores": (Score("scenes", 1.0), Score("trace", 0.35))}
+    folders = []
+    for i in range(3):
+        samples = [sample(i, f"h{i}", reward=0.995, **scored)]
+        card = dataset_card(
+            Account.of(samples, [recipe]),
+            settings | {"seed": 70 + i},
+            [WEAK],
+            PROMPTS,
+            {"scenes": "a licence"},
+        )
+        save_dataset(samples, tmp_path / str(i), card)
+        folders.append(tmp_path / str(i))
+    merge(folders[:2], tmp_path / "two")
+    found = merge([tmp_path / "two", folders[2]], tmp_path / "all")
+    assert found["counting"]["pass_rate"] == 1.0  # by the recipe's own floor
+    assert found["counting"]["text_rewards"][3] == 3
+    record = read_record(tmp_path / "all")
+    assert [build["settings"]["seed"] for build in builds(record)] == [70, 71, 72]
+    card = (tmp_path / "all" / "README.md").read_text()
+    assert all(f"  - seed: {seed}" in card for seed in (70, 71, 72))
+    assert card.count("| counting | 60 | 50.0 |") == 1
+    assert "| counting, source 3 | 9 | 1 | cut off 8 | 1 | none | 1 |" in card
+    assert "- reward: `scenes` (a licence)" in card
+
+
+def test_a_merge_is_the_same_wherever_its_sources_lie(tmp_path):
+    for place in ("x", "y"):
+        a = dataset(tmp_path / place / "a", sample(0), settings={"seed": 1})
+        b = dataset(tmp_path / place / "b", sample(1), settings={"seed": 2})
+        merge([a, b], tmp_path / place / f"merged-{place}")
+    assert (tmp_path / "x/merged-x" / CHECKSUMS).read_bytes() == (
+        tmp_path / "y/merged-y" / CHECKSUMS
+    ).read_bytes()

@@ -19,19 +19,25 @@ def ray():
     ray.shutdown()
 
 
-def test_any_number_of_workers_makes_the_same_bytes(ray, tmp_path, small):
+def test_any_number_of_workers_makes_the_same_bytes_of_data_and_card(ray, tmp_path, small, monkeypatch):
     recipes = [small(prompts=20, k=2)]
     told = []
-    for name, workers in (
-        ("none", Resources()),
-        ("two", Resources(2)),
-        ("apart", Resources(1, reward_workers=1)),
+    for name, workers, flags in (
+        ("none", Resources(), "--force"),
+        ("two", Resources(2), "--workers 2"),
+        ("apart", Resources(1, reward_workers=1), "--workers=1 --reward-workers=1 --timeout 99"),
     ):
+        monkeypatch.setattr("sys.argv", ["datagen", "build", "--recipe", "counting", *flags.split()])
         build(tmp_path / name, recipes, "pocket", resources=workers, progress=lambda *x: told.append(x))
     assert digests(tmp_path / "two") == digests(tmp_path / "none")
     assert digests(tmp_path / "apart") == digests(tmp_path / "none")
     assert {("candidates", 3, 3), ("render", 3, 3), ("score", 3, 3)} <= set(told)
     assert not (tmp_path / "apart" / "journals").exists()
+    assert {"dataset/README.md", "dataset/croissant.json", "dataset/checksums.json"} <= set(
+        digests(tmp_path / "none")
+    )
+    card = (tmp_path / "two" / "dataset" / "README.md").read_text()
+    assert "- command: `datagen build --recipe counting`" in card
 
 
 def test_a_full_disk_stops_with_one_line_and_loses_nothing(tmp_path, small, monkeypatch):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from datagen import hub as module
-from datagen.dataset import CHECKSUMS, verify
+from datagen.checksums import CHECKSUMS, verify
 from datagen.errors import InputError, WorkError
 from tests.hub_server import TOKEN, Hub
 
@@ -71,7 +71,7 @@ def test_publish_create_load_train_and_update(hub, tmp_path, run):
     assert TOKEN not in first.stdout + first.stderr
     repo = hub.repositories["tester/counts"]
     assert repo.private
-    assert set(repo.files) >= {"README.md", CHECKSUMS, "data/train-00000-of-00001.parquet"}
+    assert set(repo.files) >= {"README.md", CHECKSUMS, "croissant.json", "data/train-00000-of-00001.parquet"}
 
     loaded = client(hub, tmp_path, "-c", LOAD, "tester/counts")
     assert loaded.returncode == 0, loaded.stderr

@@ -11,7 +11,7 @@ from datagen.manifest import Manifest, open_manifest, read_manifest
 SETTINGS = {"seed": 0}
 
 
-def test_damage_of_every_kind_is_told_and_made_good(tmp_path):
+def test_damage_of_every_kind_to_shards_or_dataset_is_told_and_made_good(tmp_path):
     done, missed, same = trials(tmp_path, 48, 16)
     assert missed == []
     assert len(done) == 6 and sum(done.values()) > 44
