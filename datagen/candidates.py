@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from datagen.models.base import GenerationConfig, UnifiedModel
+from datagen.models import latent
+from datagen.models.base import GenerationConfig, UnifiedModel, UnifiedSample
 from datagen.recipe import Recipe
 from datagen.sample import Sample, content_id, content_seed
 from datagen.traces import Trace
@@ -59,6 +60,7 @@ def generate_candidates(
         for n, prompt in enumerate(prompts)
         for i in range(k)
     ]
+    codec: str = getattr(model, "codec_id", "")
     done: list[Sample] = []
     for start in range(0, len(slots), batch):
         part = slots[start : start + batch]
@@ -68,8 +70,16 @@ def generate_candidates(
             config,
             [s.trace for s in part] if traces is not None else None,
         )
-        done += [
-            replace(s, trace=m.trace, image=png(m.image) if m.image else None, transition=m.transition)
-            for s, m in zip(part, made, strict=True)
-        ]
+        done += [_filled(s, m, codec) for s, m in zip(part, made, strict=True)]
     return done
+
+
+def _filled(slot: Sample, made: UnifiedSample, codec: str) -> Sample:
+    shown = made.image_repr if codec else None  # pixels are the picture itself
+    return replace(
+        slot,
+        trace=made.trace,
+        image=png(made.image) if made.image else None,
+        latent=None if shown is None else latent.pack(shown, codec),
+        transition=made.transition,
+    )

@@ -186,6 +186,7 @@ class Sample:
     seed: int = 0
     candidate: int = 0
     image: bytes | None = None  # PNG
+    latent: bytes | None = None  # of a model with an autoencoder, see ``datagen.models.latent``
     transition: Transition = "none"
     scores: tuple[Score, ...] = ()
     reward: float | None = None

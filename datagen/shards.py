@@ -1,7 +1,8 @@
 """Shards: the samples of some prompt groups in one parquet file, written atomically, checked on read.
 
 A shard whose bytes are not those the manifest vouches for is named and made again, never trusted. Beside
-the samples' fields it has their pictures' thumbnails.
+the samples' fields it has their pictures' thumbnails. The column ``latent`` is there only where a sample
+has one.
 """
 
 import hashlib
@@ -9,7 +10,7 @@ import io
 import json
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -91,7 +92,7 @@ def write_shard(path: Path, samples: Sequence[Sample]) -> str:
     import pyarrow.parquet as pq
 
     rows = [to_row(s) | {"thumbnail": thumbnail(s.image) if s.image is not None else None} for s in samples]
-    table = pa.Table.from_pylist(rows, schema=_schema())
+    table = pa.Table.from_pylist(rows, schema=_schema(any(s.latent is not None for s in samples)))
     out = io.BytesIO()
     pq.write_table(table, out, compression="zstd")
     data = out.getvalue()
@@ -125,11 +126,18 @@ def check_shard(path: Path, sha256: str) -> bytes:
     return data
 
 
-def _schema() -> Any:
+def have_latents(files: Iterable[Path]) -> bool:
+    """Whether one of these Parquet files has the column."""
+    import pyarrow.parquet as pq
+
+    return any("latent" in pq.read_schema(path).names for path in files)
+
+
+def _schema(latents: bool) -> Any:
     import pyarrow as pa
 
-    kinds = {"seed": pa.int64(), "candidate": pa.int32(), "image": pa.binary()}
+    kinds = {"seed": pa.int64(), "candidate": pa.int32(), "image": pa.binary(), "latent": pa.binary()}
     kinds |= dict.fromkeys(("reward", "advantage", "text_weight", "image_weight"), pa.float64())
     kinds["thumbnail"] = pa.binary()
-    names = (*Sample.__dataclass_fields__, "thumbnail")
+    names = [n for n in (*Sample.__dataclass_fields__, "thumbnail") if latents or n != "latent"]
     return pa.schema([(name, kinds.get(name, pa.string())) for name in names])

@@ -92,7 +92,11 @@ class UnifiedLoss:
 
 
 class UnifiedModel(Protocol):
-    """What the journey and the trainer need of a model."""
+    """What the journey and the trainer need of a model.
+
+    One whose pictures cost an autoencoder says so in ``encodes``, and in ``codec_id`` which it is; what it
+    drew before decoding then goes into the dataset, see ``latent.py``.
+    """
 
     name: str
 

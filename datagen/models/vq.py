@@ -10,6 +10,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from datagen.errors import ModelError
+from datagen.models import latent
 from datagen.models.base import Example, GenerationConfig, UnifiedBatch, UnifiedLoss, UnifiedSample
 from datagen.models.sampling import in_batches
 from datagen.models.vq_generate import generate
@@ -141,6 +143,10 @@ class VQModel(ABC):
     def codec(self) -> Any:
         """The VQ model, as it was pretrained whatever mode the rest is in: it may hold batch norms."""
         return self.network.model.vqmodel.eval()
+
+    @cached_property
+    def codec_id(self) -> str:
+        return latent.identity(self.codec)
 
     @property
     def device(self) -> torch.device:

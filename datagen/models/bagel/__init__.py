@@ -8,6 +8,7 @@ same way.
 
 import copy
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from datagen.errors import ModelError
-from datagen.models import hub, options
+from datagen.models import hub, latent, options
 from datagen.models.bagel import upstream, vision
 from datagen.models.bagel.codec import FILE as CODEC
 from datagen.models.bagel.codec import FluxCodec, load_codec
@@ -149,6 +150,10 @@ class BagelModel:
     def encodes(self) -> bool:
         """Whether a picture costs an autoencoder before it is trained on."""
         return self.codec is not None
+
+    @cached_property
+    def codec_id(self) -> str:
+        return "" if self.codec is None else latent.identity(self.codec.vae)
 
     def represent(self, image: Image.Image | Tensor) -> Tensor:
         """What is trained on of one picture, [C, h, w]; a tensor is that already."""
