@@ -19,12 +19,8 @@ from datagen.statistics import holm
 
 RESULTS = Path("benchmarks/results/study")
 DRAWS = 4000
-UNTOUCHED = (
-    "single_object",
-    "two_object",
-    "colors",
-    "color_attr",
-)  # of compose; no targeted build was for them
+UNTOUCHED = ("single_object", "two_object", "colors", "color_attr")  # no targeted build was for these
+LETTERING = (*AXES["strategy"], *AXES["modality"])
 Row = Mapping[str, Any]
 HEAD = """# The paper's findings at pocket scale
 
@@ -133,7 +129,7 @@ def axis_table(axis: str, found: Mapping[tuple[str, str], Mapping[int, Row]]) ->
         mine = list(found[arm.axis, arm.name].values())
         name = "**targeted, both weighted**" if arm == BOTH else arm.name
         rows.append([
-            name, str(len(mine)), *map(str, gains[arm.file]), f"{adjusted[arm.file]:.3f}",
+            name, str(len(mine)), *map(str, gains[arm.file]), f"{adjusted[arm.file]:.3f}", words(mine),
             f"{against[arm.file]}, p {others[arm.file]:.3f}" if arm.file in against else "",
             f"{100 * np.mean([r['opens alone'] for r in mine]):.1f}",
             f"{np.mean([r['ess_text'] for r in mine]):.0f} / {np.mean([r['ess_image'] for r in mine]):.0f}",
@@ -145,6 +141,7 @@ def axis_table(axis: str, found: Mapping[tuple[str, str], Mapping[int, Row]]) ->
         *PARTS,
         "mean of four",
         "p",
+        "words right, %",
         "against targeted",
         "opens alone, %",
         "ESS text / image",
@@ -165,7 +162,7 @@ def report(folder: Path = RESULTS) -> str:
                     name,
                     *(f"{100 * level(rows, p):.1f}" for p in PARTS),
                     f"{100 * np.mean([level(rows, p) for p in PARTS]):.1f}",
-                    f"{100 * rows[0]['word_accuracy']:.1f}",
+                    words(rows),
                 ]
                 for name, rows in sorted(bases.items())
             ],
@@ -184,11 +181,27 @@ def report(folder: Path = RESULTS) -> str:
         kept = [[c, str(change(start, trained, ["compose"], [c]))] for c in UNTOUCHED]
         out += ["## Forgetting\n", "What *targeted, both weighted* does to skills it was not built for.\n"]
         out += [table(("skill", "difference"), kept)]
-        words = 100 * np.mean([r["word_accuracy"] for r in trained])
-        out += [
-            f"Words drawn without a fault: {100 * start[0]['word_accuracy']:.1f}% before, {words:.1f}% after.\n"
-        ]
+        out += ["## Lettering\n", lettering(bases, found)]
     return "\n".join(out)
+
+
+def words(rows: Sequence[Row]) -> str:
+    """Percent of the text part's words that were drawn without a fault."""
+    return f"{100 * np.mean([r['word_accuracy'] for r in rows]):.1f}"
+
+
+def lettering(bases: Mapping[str, Sequence[Row]], found: Mapping[tuple[str, str], Mapping[int, Row]]) -> str:
+    """The text part from both of its starts: the untrained model with its trace and without."""
+    arms = {a.name: list(found[a.axis, a.name].values()) for a in LETTERING if (a.axis, a.name) in found}
+    starts = {name: bases[name] for name in ("untrained", "untrained, no trace")}
+    begin = float(words(starts["untrained"])), level(starts["untrained"], "text")
+    rows = []
+    for name, some in {**starts, **arms}.items():
+        right, spelling = float(words(some)), level(some, "text")
+        times = f"{right / begin[0]:.1f}" if begin[0] else ""
+        rows.append([name, f"{100 * spelling:.1f}", f"{spelling / begin[1]:.1f}", f"{right:.1f}", times])
+    head = ("model", "spelling", "times the start", "words right, %", "times the start")
+    return "Spelling is 1 less the edit distance over the word's length.\n\n" + table(head, rows)
 
 
 def autonomy(cost: Row, before: Sequence[Row], after: Sequence[Row]) -> str:
