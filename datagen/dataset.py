@@ -3,7 +3,8 @@
 Two splits: ``train`` (kept) and ``dropped`` (with ``drop_reason``), in parquet files of at most 500 MB, images
 embedded as an ``Image`` feature, so that both ``datasets.load_dataset(folder)`` (streaming or not) and
 ``load_weighted`` open it. Written row group by row group, so memory does not grow with the dataset; built
-apart and moved in place together, with a card, Croissant metadata and the checksum of every file.
+apart and moved in place together, with a card, Croissant metadata and the checksum of every file. A model
+with an autoencoder adds one column, what it drew before decoding; where none did, there is no such column.
 """
 
 import shutil
@@ -47,18 +48,20 @@ COLUMNS = {
     "llm": "The language model that wrote the prompt.",
     "drop_reason": "Why it is not in train; empty where it is.",
 }
-TEXTS = ("string", "PIL.Image.Image")
+LATENT = "latent"  # the bytes of ``datagen.models.latent``
+TEXTS = ("string", "binary", "PIL.Image.Image")
 MARGIN = 16_384  # of a file, for what is written of its schema
 FOOTER = 256  # a column of a row group, at most
 
 
-def features() -> "Features":
+def features(latents: bool = False) -> "Features":
     """The typed columns of both splits."""
     from datasets import Features, Image, Value
 
     kinds = dict.fromkeys(("reward", "advantage", "text_weight", "image_weight"), Value("float64"))
     kinds |= {"seed": Value("int64"), "candidate": Value("int32"), "image": Image()}
-    return Features({name: kinds.get(name, Value("string")) for name in COLUMNS})
+    columns = {name: kinds.get(name, Value("string")) for name in COLUMNS}
+    return Features(columns | ({LATENT: Value("binary")} if latents else {}))
 
 
 class DatasetWriter:
@@ -67,10 +70,11 @@ class DatasetWriter:
     Raises ``ShardError`` when the disk is full; what stood in ``folder`` before then still stands.
     """
 
-    def __init__(self, folder: Path, shard_bytes: int = SHARD_BYTES) -> None:
+    def __init__(self, folder: Path, shard_bytes: int = SHARD_BYTES, latents: bool = False) -> None:
+        """``latents``: with their column; all files of a dataset have it, or none."""
         self.folder, self.shard_bytes = folder, shard_bytes
         self.partial = folder.with_name(f".{folder.name}.partial")
-        self.features = features()
+        self.features = features(latents)
         self.waiting: dict[str, list[dict[str, Any]]] = {split: [] for split in SPLITS}
         self.bytes = dict.fromkeys(SPLITS, 0)
         self.files: dict[str, list[Path]] = {split: [] for split in SPLITS}
@@ -106,7 +110,7 @@ class DatasetWriter:
                     path = path.rename(path.with_name(f"{split}-{i:05d}-of-{len(files):05d}.parquet"))
                     size, rows = path.stat().st_size, pq.read_metadata(path).num_rows
                     data[f"data/{path.name}"] = {"sha256": digest(path), "rows": rows, "bytes": size}
-            columns = {name: (kind.dtype, COLUMNS[name]) for name, kind in self.features.items()}
+            columns = {name: (self.features[name].dtype, about) for name, about in COLUMNS.items()}
             sums = {name: {"sha256": f["sha256"], "rows": f["rows"]} for name, f in data.items()}
             for name, text in (("README.md", card), (CROISSANT, croissant(card, columns, data))):
                 (self.partial / name).write_text(text, encoding="utf-8")
@@ -132,7 +136,7 @@ class DatasetWriter:
             return
         table = pa.Table.from_pylist(rows, schema=self.features.arrow_schema)
         if split in self.open:
-            footer = MARGIN + FOOTER * len(COLUMNS) * (self.groups[split] + 1)
+            footer = MARGIN + FOOTER * len(self.features) * (self.groups[split] + 1)
             if self.files[split][-1].stat().st_size + table.nbytes + footer > self.shard_bytes:
                 self._close(split)
         with self._disk():
@@ -180,19 +184,20 @@ def replace_folder(new: Path, folder: Path) -> None:
 def to_columns(row: dict[str, Any]) -> dict[str, Any]:
     """One row of the dataset, of one of a shard."""
     image = None if row["image"] is None else {"bytes": row["image"], "path": None}
-    return {c: row["dropped" if c == "drop_reason" else c] for c in COLUMNS} | {"image": image}
+    plain = {c: row["dropped" if c == "drop_reason" else c] for c in COLUMNS}
+    return plain | {"image": image, LATENT: row.get(LATENT)}
 
 
 def from_columns(row: dict[str, Any]) -> Sample:
     """The sample of a dataset's row whose image is not decoded."""
     image = row["image"]
-    plain = {k: v for k, v in row.items() if k in COLUMNS and k != "drop_reason"}
+    plain = {k: v for k, v in row.items() if k in (*COLUMNS, LATENT) and k != "drop_reason"}
     return from_row(plain | {"image": image and image["bytes"], "dropped": row["drop_reason"] or ""})
 
 
-def save_dataset(samples: Iterable[Sample], folder: Path, card: str) -> None:
+def save_dataset(samples: Iterable[Sample], folder: Path, card: str, latents: bool = False) -> None:
     """Write ``folder/data/{train,dropped}-*.parquet``, their checksums, and the card as ``README.md``."""
-    writer = DatasetWriter(folder)
+    writer = DatasetWriter(folder, latents=latents)
     writer.add(samples)
     writer.finish(card)
 

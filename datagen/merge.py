@@ -21,6 +21,7 @@ from datagen.errors import InputError
 from datagen.provenance import Record, builds, merged_record, read_record
 from datagen.recipe import Recipe, parse_recipe
 from datagen.sample import Sample, content_id
+from datagen.shards import have_latents
 
 THRESHOLD = 0.995  # the recipes' own, for pictures
 
@@ -43,7 +44,8 @@ def merge(folders: Sequence[Path], out: Path, threshold: float = THRESHOLD) -> d
         copies = pictures.dropped(threshold)
     records = [read_record(folder) for folder in folders]
     recipes = [_recipes(record) for record in records]
-    account, writer = Account(), DatasetWriter(out)
+    latents = have_latents(path for folder in folders for path in folder.glob("data/*.parquet"))
+    account, writer = Account(), DatasetWriter(out, latents=latents)
     for row, (number, sample) in enumerate(_renamed(folders)):
         if row in copies:
             sample = replace(sample, dropped=copies[row], text_weight=0.0, image_weight=0.0)

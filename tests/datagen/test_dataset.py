@@ -43,8 +43,23 @@ def sample(i: int, group: str = "g", **changes) -> Sample:
 
 
 def test_a_row_holds_all_of_a_sample():
-    for one in (sample(1), sample(2, image=None, dropped="unscored", reward=None)):
+    for one in (
+        sample(1),
+        sample(2, image=None, dropped="unscored", reward=None),
+        sample(3, latent=b"drawn"),
+    ):
         assert from_columns(to_columns(to_row(one))) == one
+
+
+def test_latents_are_a_column_of_every_file_where_a_model_has_an_autoencoder(tmp_path):
+    mixed = [sample(1, latent=b"drawn"), sample(2, image=None, dropped="unscored"), sample(3)]
+    save_dataset(mixed, tmp_path / "d", "card", latents=True)
+    assert list(load_weighted(tmp_path / "d")["latent"]) == [b"drawn", None]
+    assert list(load_weighted(tmp_path / "d", "dropped")["latent"]) == [None]
+    save_dataset([sample(4)], tmp_path / "plain", "card")
+    assert "latent" not in load_weighted(tmp_path / "plain").column_names
+    merge([tmp_path / "plain", tmp_path / "d"], tmp_path / "both")
+    assert sorted(str(v) for v in load_weighted(tmp_path / "both")["latent"]) == ["None", "None", "b'drawn'"]
 
 
 @pytest.mark.parametrize("changes", [{}, {"image": None, "trace": "lorem ipsum"}])
