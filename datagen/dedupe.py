@@ -1,92 +1,116 @@
-"""Near-duplicates with FAISS: prompts before rendering (cheap), images after scoring (keep the best).
+"""Near-duplicate pictures after scoring, to keep the best: the highest reward of a cluster stays.
 
-Images are compared within one target only: a scene with two circles and one with three are near in
-any embedding, and both are wanted. The embedding is the picture itself (``thumbnails``).
+Within one target pictures are compared by embedding (``thumbnails``). Across targets only near-exact copies
+are: a scene with two circles and one with three are near in any embedding, and both are wanted. Copies are
+found by equal ``fingerprints``, and compared before one is dropped.
 
-Search is exact up to ``EXACT`` vectors; beyond, an inverted file finds the pairs and each is compared
-exactly before anything is dropped, so it can only miss, never drop wrongly. Sets of pictures are searched target by
-target, which is exact and can be done anywhere in any order: that is how it goes past one machine.
-Across targets only pictures whose vectors are the same bit for bit are copies. Prompts are searched by
-``Index`` (``guard``). ``benchmarks.dedupe`` has time, memory and recall.
+Both halves work on any set of whole targets, or of whole fingerprints, so that ``parts`` can spread them over
+machines; what each finds are links from a candidate to its keeper, and ``resolved`` has the last word.
+``Pictures`` is all of it in one process. Left out: a chain across targets (a like b, b like c) may leave one
+copy too many, never one too few. ``benchmarks.dedupe`` has time, memory and recall.
 """
 
-import hashlib
 import tempfile
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
 from datagen.errors import ShardError
+from datagen.neighbours import FITS, near_duplicates, near_duplicates_in_blocks
 from datagen.sample import Sample, content_seed
-from datagen.thumbnails import SIZE, thumbnail, vectors
+from datagen.thumbnails import BANDS, CHUNK, SIZE, fingerprints, thumbnail, vectors
 
 ID = 16  # characters of a sample's id
-EXACT = 50_000  # vectors searched by brute force: minutes of one core
-PROBES = 32  # inverted lists looked at for each vector
-CHUNK = 8192  # vectors searched at once, to bound the memory of what is found
+NEAR_EXACT = 0.9995  # of two targets: a picture encoded again, not one that is drawn again
+KEY = np.dtype([("row", "i8"), ("target", "i8"), ("reward", "f8"), ("id", f"S{ID}")])
+LINK = np.dtype([("gone", KEY), ("keeper", KEY)])
+DROPPED = np.dtype([("row", "i8"), ("keeper", f"S{ID}")])
+Load = Callable[[np.ndarray], np.ndarray]  # numbers of keys -> their thumbnails [n, 768] uint8
 
 
-def near_duplicates(
-    vectors: np.ndarray, order: Sequence[int], threshold: float, exact: int = EXACT
-) -> dict[int, int]:
-    """``{dropped row: keeper row}`` for unit ``vectors`` [n, d]: greedy, earlier in ``order`` wins.
-
-    A row is only dropped for a keeper, never for another dropped row (the clusters' stars of SemDeDup,
-    Abbas et al. 2023, without k-means' fixed cells).
-    """
-    if len(vectors) < 2:
-        return {}
-    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
-    index = _index(vectors, exact)
-    gone: dict[int, int] = {}
-    kept: set[int] = set()  # a keeper stays one, also where rounding makes a.b and b.a differ
-    for start in range(0, len(order), CHUNK):
-        rows = [row for row in order[start : start + CHUNK] if row not in gone]
-        limits, _, found = index.range_search(vectors[rows], threshold)
-        for i, row in enumerate(rows):
-            if row in gone:
-                continue
-            kept.add(row)
-            for other in found[limits[i] : limits[i + 1]].tolist():
-                if other not in kept and other not in gone:
-                    gone[other] = row
-    return gone
+def linked(
+    keys: np.ndarray, labels: np.ndarray, load: Load, threshold: float, fits: int = FITS
+) -> np.ndarray:
+    """A LINK for each of ``keys`` [n] KEY that is a near-duplicate of a better one with the same label [n]."""
+    order = np.lexsort((*_rank(keys), labels))
+    bounds = np.flatnonzero(np.diff(labels[order])) + 1
+    starts, ends = np.r_[0, bounds], np.r_[bounds, len(order)]
+    several = ends - starts > 1
+    gone: list[int] = []
+    keepers: list[int] = []
+    for groups in _batches(list(zip(starts[several].tolist(), ends[several].tolist())), fits):
+        members = np.concatenate([order[start:end] for start, end in groups])
+        if len(members) > fits:
+            found = near_duplicates_in_blocks(_vectors_of(load, members), len(members), threshold, fits)
+        else:
+            unit, found, at = vectors(load(members)), {}, 0
+            for start, end in groups:
+                found |= near_duplicates(unit, np.arange(at, at := at + end - start), threshold)
+        gone += members[list(found)].tolist()
+        keepers += members[list(found.values())].tolist()
+    links = np.empty(len(gone), LINK)
+    links["gone"], links["keeper"] = keys[gone], keys[keepers]
+    return links
 
 
-def _index(vectors: np.ndarray, exact: int) -> Any:
-    """All vectors in a FAISS index by inner product; similarities it returns are of the vectors as given."""
-    import faiss
+def mixed(prints: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where a fingerprint [n] is shared by more than one target [n]: the numbers, and a label for each."""
+    order = np.lexsort((targets, prints))
+    sorted_prints, sorted_targets = prints[order], targets[order]
+    first = np.r_[True, np.diff(sorted_prints) != 0][: len(order)]
+    starts = np.flatnonzero(first)
+    ends = np.r_[starts[1:], len(order)][: len(starts)]
+    shared = (sorted_targets[starts] != sorted_targets[ends - 1]) & (sorted_prints[starts] != 0)
+    label = np.cumsum(first) - 1
+    return order[shared[label]], label[shared[label]]
 
-    n, dimension = vectors.shape
-    flat = faiss.IndexFlatIP(dimension)
-    if n <= exact:
-        flat.add(vectors)
-        return flat
-    lists = int(4 * n**0.5)
-    index = faiss.IndexIVFFlat(flat, dimension, lists, faiss.METRIC_INNER_PRODUCT)
-    rows = np.random.default_rng(0).permutation(n)[: 40 * lists]
-    index.train(vectors[rows])
-    index.add(vectors)
-    index.nprobe = min(PROBES, lists)
-    return index
+
+def across(keys: np.ndarray, labels: np.ndarray, load: Load, fits: int = FITS) -> np.ndarray:
+    """The LINKs between near-exact copies of different targets that have a label in common."""
+    links = linked(keys, labels, load, NEAR_EXACT, fits)
+    return links[links["gone"]["target"] != links["keeper"]["target"]]
+
+
+def resolved(within: np.ndarray, copies: np.ndarray) -> np.ndarray:
+    """DROPPED by row, of LINKs within targets and across: nobody is dropped for one who is dropped."""
+    lost = within["gone"]["row"]
+    copies = copies[~np.isin(copies["gone"]["row"], lost) & ~np.isin(copies["keeper"]["row"], lost)]
+    ranks = (*_rank(copies["keeper"]), *_rank(copies["gone"]))
+    copies = copies[np.lexsort(ranks)]  # the better ones first: a keeper is settled before it is asked for
+    gone: set[int] = set()
+    taken = []
+    for i, (row, keeper) in enumerate(zip(copies["gone"]["row"].tolist(), copies["keeper"]["row"].tolist())):
+        if row not in gone and keeper not in gone:
+            gone.add(row)
+            taken.append(i)
+    links = np.concatenate([within, copies[taken]])
+    out = np.empty(len(links), DROPPED)
+    out["row"], out["keeper"] = links["gone"]["row"], links["keeper"]["id"]
+    return np.sort(out, order="row")
+
+
+def reason(keeper: bytes) -> str:
+    """Why a candidate is dropped, for DROPPED's ``keeper``."""
+    return f"near_duplicate of {keeper.decode()}"
 
 
 class Pictures:
-    """What deciding about near-duplicate pictures needs of each candidate: its thumbnail in a scratch file in
-    ``folder``, which is gone with the context, and 32 bytes in memory.
+    """Candidates one after the other, and then those of them that are near-duplicates.
 
-    Pictures are compared within one target, and across targets where their vectors are the same bit for
-    bit; the highest reward stays. Raises ``ShardError`` when the disk is full.
+    A candidate's thumbnail is in a scratch file in ``folder``, which is gone with the context; in memory are
+    40 bytes of it, and 48 more while copies are looked for. Raises ``ShardError`` when the disk is full.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.file: IO[bytes] = tempfile.TemporaryFile(dir=folder, prefix=".pictures-")  # noqa: SIM115  # __exit__ closes it
-        self.targets, self.rewards, self.ids = array("q"), array("d"), array("B")
+        self.added = 0
+        self.rows, self.targets, self.rewards, self.ids = array("q"), array("q"), array("d"), array("B")
 
     def __enter__(self) -> "Pictures":
         return self
@@ -96,61 +120,44 @@ class Pictures:
 
     def add(self, name: str, key: str, reward: float | None, small: bytes | None) -> None:
         """The next candidate: its id, its target's key, its thumbnail or None where it is not compared."""
+        self.added += 1
+        if small is None:
+            return
         try:
-            self.file.write(small if small is not None else bytes(SIZE))
+            self.file.write(small)
         except OSError as error:
             raise ShardError(
                 f"{self.folder}: cannot be written: {error.strerror}; free space and run again"
             ) from error
-        self.targets.append(content_seed(key) if small is not None else -1)
+        self.rows.append(self.added - 1)
+        self.targets.append(content_seed(key))
         self.rewards.append(reward or 0.0)
         self.ids.frombytes(name.encode()[:ID].ljust(ID, b"\0"))
 
     def dropped(self, threshold: float) -> dict[int, str]:
         """The reason for each candidate that is a near-duplicate, by the order in which it was added."""
-        if not self.targets:
+        if not self.rows:
             return {}
         self.file.flush()
-        pictures = np.memmap(self.file, np.uint8, "r", shape=(len(self.targets), SIZE))
-        targets, ids = np.asarray(self.targets), np.frombuffer(self.ids, f"S{ID}")
-        best = np.lexsort((ids, -np.asarray(self.rewards)))  # who is kept before whom
-        best = best[targets[best] >= 0]
-        keepers: dict[int, int] = {}
-        for members in _split(best, targets[best]):
-            found = near_duplicates(vectors(pictures[members]), range(len(members)), threshold)
-            keepers |= {int(members[gone]): int(members[keeper]) for gone, keeper in found.items()}
-        left = best[~np.isin(best, np.fromiter(keepers, np.int64, len(keepers)))]
-        keepers |= _copies(pictures, left)
-        return {gone: f"near_duplicate of {ids[keeper].decode()}" for gone, keeper in keepers.items()}
-
-
-def _copies(pictures: np.ndarray, rows: np.ndarray) -> dict[int, int]:
-    """``{row: the first of rows whose vector is the same, bit for bit}``; blank pictures are copies of nothing."""
-    hashes = np.zeros(len(rows), np.uint64)  # of 64 bits: what they find is compared
-    for start in range(0, len(rows), CHUNK):
-        found = vectors(pictures[rows[start : start + CHUNK]])
-        hashes[start : start + len(found)] = [
-            int.from_bytes(hashlib.sha256(v.tobytes()).digest()[:8], "big") if v.any() else 0 for v in found
-        ]
-    _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
-    copies = {}
-    for at in np.flatnonzero((first[which] != np.arange(len(rows))) & (hashes != 0)):
-        row, keeper = int(rows[at]), int(rows[first[which[at]]])
-        if np.array_equal(*vectors(pictures[[row, keeper]])):
-            copies[row] = keeper
-    return copies
+        pictures = np.memmap(self.file, np.uint8, "r", shape=(len(self.rows), SIZE))
+        keys = np.empty(len(self.rows), KEY)
+        keys["row"], keys["target"], keys["reward"] = self.rows, self.targets, self.rewards
+        keys["id"] = np.frombuffer(self.ids, f"S{ID}")
+        within = linked(keys, keys["target"], pictures.__getitem__, threshold)
+        prints = np.concatenate(
+            [fingerprints(pictures[start : start + CHUNK]) for start in range(0, len(keys), CHUNK)]
+        )
+        copies = []
+        for band in range(BANDS):
+            at, labels = mixed(prints[:, band], keys["target"])
+            copies.append(across(keys[at], labels, partial(_at, pictures, at)))
+        return {row: reason(keeper) for row, keeper in resolved(within, np.concatenate(copies)).tolist()}
 
 
 def add_sample(pictures: Pictures, sample: Sample) -> None:
     """A sample whose thumbnail is not made yet."""
     small = thumbnail(sample.image) if sample.image is not None and not sample.dropped else None
     pictures.add(sample.id, sample.target.key, sample.reward, small)
-
-
-def _split(rows: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
-    """``rows`` by label; their order is kept."""
-    order = np.argsort(labels, kind="stable")
-    return np.split(rows[order], np.flatnonzero(np.diff(labels[order])) + 1) if len(rows) else []
 
 
 def dedupe_images(samples: Sequence[Sample], threshold: float) -> list[Sample]:
@@ -162,22 +169,28 @@ def dedupe_images(samples: Sequence[Sample], threshold: float) -> list[Sample]:
     return [replace(s, dropped=dropped.get(i, s.dropped)) for i, s in enumerate(samples)]
 
 
-class Index:
-    """Unit vectors that grow while they are searched."""
+def _rank(keys: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Who is kept before whom, for ``np.lexsort``: by reward, then by id."""
+    return keys["row"], keys["id"], -keys["reward"]
 
-    def __init__(self, dimension: int) -> None:
-        import faiss
 
-        self.faiss = faiss.IndexFlatIP(dimension)
+def _batches(groups: Sequence[tuple[int, int]], fits: int) -> Iterator[list[tuple[int, int]]]:
+    """Groups (start, end) as many at once as fit; one that does not comes alone."""
+    batch: list[tuple[int, int]] = []
+    size = 0
+    for start, end in groups:
+        if batch and size + end - start > fits:
+            yield batch
+            batch, size = [], 0
+        batch.append((start, end))
+        size += end - start
+    if batch:
+        yield batch
 
-    def add(self, vectors: np.ndarray) -> None:
-        self.faiss.add(np.ascontiguousarray(vectors))
 
-    def within(self, vectors: np.ndarray, threshold: float) -> list[np.ndarray]:
-        """For each row the numbers of the stored that are at or above ``threshold``."""
-        limits, _, found = self.faiss.range_search(np.ascontiguousarray(vectors), threshold)
-        return np.split(found, limits[1:-1].astype(int))
+def _at(pictures: np.ndarray, at: np.ndarray, some: np.ndarray) -> np.ndarray:
+    return pictures[at[some]]
 
-    def nearest(self, vectors: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:
-        """``(similarities, numbers)``, each [n, k]."""
-        return self.faiss.search(np.ascontiguousarray(vectors), k)
+
+def _vectors_of(load: Load, members: np.ndarray) -> Load:
+    return lambda some: vectors(load(members[some]))

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from datagen.decontaminate import NEAR, Dropped, Evaluation, normalise
-from datagen.dedupe import Index
 from datagen.embedding import DIMENSION, SparseRows, TextSpace, prompt_vector, words_vector
+from datagen.neighbours import Index
 from datagen.prompts.write import REGION_FULL
 from datagen.recipe import Dedupe
 from datagen.regions import Regions

@@ -6,14 +6,13 @@ import io
 import json
 import math
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from datagen import pipeline, prompting
 from datagen.candidates import generate_candidates, png
 from datagen.dataset import load_weighted, save_dataset
-from datagen.dedupe import dedupe_images, near_duplicates
+from datagen.dedupe import dedupe_images
 from datagen.errors import InputError, RecipeError, RewardError, ShardError, UnknownName, WorkError
 from datagen.models.fake import FakeModel
 from datagen.prompt_file import PromptFile
@@ -146,25 +145,13 @@ def test_the_best_of_a_cluster_of_pictures_stays(small):
     assert done[-1].dropped == ""
 
 
-def test_pictures_of_different_targets_are_not_compared(small):
+def test_near_pictures_of_different_targets_are_both_wanted(small):
     made = generate_candidates(PROMPTS[:1], FakeModel(), small(k=1))[0]
     image = Image.open(io.BytesIO(made.image))
-    image.putpixel((5, 5), (255, 0, 0))  # near, and no copy
+    image.paste((255, 0, 0), (4, 4, 10, 10))
     target = Target("counting", (Clause("circle", 3),))
     other = dataclasses.replace(made, id="o", target=target, image=png(image))
     assert [s.dropped for s in dedupe_images([made, other], 0.9)] == ["", ""]
-
-
-def test_near_duplicates_keep_the_first_in_order():
-    v = np.eye(3, dtype=np.float32)[[0, 0, 1]]
-    assert near_duplicates(v, [1, 0, 2], 0.9) == {0: 1}
-
-
-def test_a_keeper_is_never_dropped_by_a_later_one():
-    v = np.array([[1, 0], [0.8, 0.6], [0.28, 0.96]], dtype=np.float32)
-    gone = near_duplicates(v, [1, 2, 0], 0.7)
-    assert gone == {0: 1, 2: 1}
-    assert not set(gone) & set(gone.values())
 
 
 def test_a_sample_survives_its_row(small):
