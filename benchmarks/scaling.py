@@ -55,9 +55,9 @@ ADAPTERS, WHOLE = (
 
 
 def loop(
-    utilisation: float, price: float = 2.5, prompts: int = 160, epochs: int = 3, images: int = 553 * 4
+    utilisation: float, price: float = 2.5, prompts: int = 120, epochs: int = 3, images: int = 6 * 60 * 4
 ) -> list[str]:
-    """One turn of the loop at 512 px on 1 and 8 GPUs: minutes of each command, and what they cost."""
+    """One turn of the loop at 512 px on 1 and 8 GPUs, by the commands' defaults: minutes of each, and the price."""
     each = Bagel().seconds(utilisation)
     made = prompts * K
     tokens = epochs * made * (TRACE_AND_PROMPT + Bagel.image_tokens)
