@@ -10,7 +10,7 @@ import torch
 
 from datagen import pipeline
 from datagen.dataset import save_dataset
-from datagen.errors import InputError, TrainingError
+from datagen.errors import InputError, TrainingError, WorkError
 from datagen.models.base import UnifiedBatch, UnifiedLoss
 from datagen.sample import Clause, Sample, Target
 from trainer import TrainConfig, parse_weight, train
@@ -143,7 +143,7 @@ def test_a_dataset_that_is_torn_is_named(data, tmp_path):
     shutil.copytree(data, tmp_path / "d")
     (file,) = (tmp_path / "d" / "data").glob("train-*")
     file.write_bytes(file.read_bytes()[:200])
-    with pytest.raises(InputError, match="train-00000"):
+    with pytest.raises(WorkError, match="train-00000"):
         train(TrainConfig(tmp_path / "d", tmp_path / "m", "fake"))
 
 
