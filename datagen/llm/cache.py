@@ -1,4 +1,4 @@
-"""Answers of chat models on disk, so that a re-run asks, and pays for, nothing twice.
+"""Answers of LLMs on disk, so that a re-run asks, waits and pays for nothing twice.
 
 One SQLite file; any number of threads and processes of one machine may use it at once. On a cluster
 every machine has its own: SQLite is not safe over network file systems. What a model refused or cut
@@ -6,13 +6,19 @@ off is kept too: it is an answer, and asking again with the same seed would give
 """
 
 import contextlib
+import hashlib
+import json
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
+from typing import TypeVar
 
 from datagen.errors import WorkError
-from datagen.llm.base import Reply
+from datagen.llm.base import LLM, Reply, WriteRequest
+
+T = TypeVar("T")
 
 VARIABLE = "DATAGEN_CACHE"  # a folder; "off" turns the cache off
 CHUNK = 500  # variables that SQLite takes in one statement, on the safe side
@@ -53,6 +59,35 @@ class AnswerCache:
         with self._open() as base:
             rows = [(key, reply.text, reply.cause) for key, reply in replies.items()]
             base.executemany("INSERT OR IGNORE INTO answers VALUES (?, ?, ?)", rows)
+
+
+def answered(
+    cache: AnswerCache | None, items: Mapping[str, T], ask: Callable[[list[T]], list[Reply]]
+) -> dict[str, Reply]:
+    """The reply to each item, by its key: from the cache where it is known, else from ``ask``, and kept."""
+    known = cache.get(list(items)) if cache else {}
+    if new := {key: item for key, item in items.items() if key not in known}:
+        fresh = dict(zip(new, ask(list(new.values())), strict=True))
+        if cache:
+            cache.put(fresh)
+        known |= fresh
+    return known
+
+
+class CachedLLM:
+    """A prompt writer whose replies are kept; ``identity`` tells its like apart: weights, sampling, code."""
+
+    def __init__(self, llm: LLM, cache: AnswerCache, identity: Sequence[object]) -> None:
+        self.name, self.llm, self.cache, self.identity = llm.name, llm, cache, tuple(identity)
+
+    def write(self, requests: Sequence[WriteRequest]) -> list[Reply]:
+        keys = [self._key(request) for request in requests]
+        replies = answered(self.cache, dict(zip(keys, requests, strict=True)), self.llm.write)
+        return [replies[key] for key in keys]
+
+    def _key(self, request: WriteRequest) -> str:
+        parts = [self.name, *self.identity, astuple(request)]
+        return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def default_cache() -> AnswerCache | None:

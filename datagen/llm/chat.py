@@ -17,7 +17,7 @@ from typing import Any, Protocol, runtime_checkable
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from datagen.llm.base import BROKEN, Reply, WriteRequest
-from datagen.llm.cache import AnswerCache
+from datagen.llm.cache import AnswerCache, answered
 
 MAX_TOKENS = 120
 RETRIES = 2
@@ -130,14 +130,8 @@ class ChatLLM:
 
     def _answers(self, chats: Sequence[Chat]) -> list[Reply]:
         keys = [chat.key(self.name) for chat in chats]
-        known = self.cache.get(keys) if self.cache else {}
-        new = {k: chat for k, chat in zip(keys, chats, strict=True) if k not in known}
-        if new:
-            fresh = dict(zip(new, self.backend.complete(list(new.values())), strict=True))
-            if self.cache:
-                self.cache.put(fresh)
-            known |= fresh
-        return [_validated(known[k], chat.schema) for k, chat in zip(keys, chats, strict=True)]
+        replies = answered(self.cache, dict(zip(keys, chats, strict=True)), self.backend.complete)
+        return [_validated(replies[k], chat.schema) for k, chat in zip(keys, chats, strict=True)]
 
 
 def _validated(reply: Reply, schema: type[_Answer]) -> Reply:
