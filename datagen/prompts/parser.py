@@ -98,7 +98,8 @@ def check_prompt(text: str, target: Target, vocabulary: Vocabulary) -> str:
 
     A riddle must also keep its hints: the same picture asked for outright is another prompt.
     """
-    most = max(MAX_WORDS, len(phrase(target, vocabulary).split()) + AROUND)
+    words = phrase(target, vocabulary)
+    most = max(MAX_WORDS, len(words.split()) + AROUND)
     nouns = tuple(c.cls for c in (*target.include, *target.exclude))
     try:
         found = read_prompt(text, vocabulary, target.tag, nouns, most)
@@ -109,11 +110,12 @@ def check_prompt(text: str, target: Target, vocabulary: Vocabulary) -> str:
         return "hints are missing or added"
     if free.key != target.key:
         return "asks for something else"
-    own = set(phrase(target, vocabulary).lower().replace(",", "").split())
     others = (_OTHER_STYLE if target.style else set()) | (_OTHER_PLACE if target.setting else set())
-    plain = {t.text for t in tokens(unquoted(text)[0], vocabulary, nouns) if t.kind == "word"}
-    if clash := sorted((plain & others) - own):
-        return f"another style or place {clash[0]!r}"
+    if others:
+        own = set(words.lower().replace(",", "").split())
+        plain = {t.text for t in tokens(unquoted(text)[0], vocabulary, nouns) if t.kind == "word"}
+        if clash := sorted((plain & others) - own):
+            return f"another style or place {clash[0]!r}"
     return ""
 
 
