@@ -1,6 +1,9 @@
-"""What works here: models, LLMs, rewards, the install line for what does not, and what fits where."""
+"""What works here: models, LLMs, rewards, the install line for what does not, and what fits where.
 
-import math
+What fits is arithmetic from a model's config (``models.sizes``); a batch of one that needs more than the largest
+single GPU is reckoned in shards. Left out: machines of unlike GPUs, and what other processes hold.
+"""
+
 import os
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -8,6 +11,7 @@ from typing import Any
 
 from datagen.llm import LLMS
 from datagen.models import MODELS
+from datagen.models.sizes import RANK, RESERVE, SIZES, Memory, Size, size_of
 from datagen.registry import resolve
 from rewards import REWARDS
 
@@ -24,6 +28,7 @@ NEEDS = {  # (kind, name) -> (module, how to get it)
 
 DEVICES = (24, 48, 80, 141)  # GB of the GPUs that people have
 SHARDED = 80  # GB of each, where one is not enough
+MOST = 64  # GPUs that a model is spread over
 BATCHES = (1, 2, 4, 8, 16, 32)  # at once; a step of training is the last
 
 
@@ -31,12 +36,17 @@ BATCHES = (1, 2, 4, 8, 16, 32)  # at once; a step of training is the last
 class Need:
     """One task of one model: ``gigabytes`` for a batch of one, and where that is to be had.
 
-    ``batch`` is how many fit at once on this machine, at most 32; 0 where ``here`` is false.
+    Its parts are ``weights``, ``activations`` and what the ``optimizer`` keeps (gradients, moments, the average); the
+    whole has the reserve beside them. ``batch`` is how many fit at once on this machine, at most 32; 0 where
+    ``here`` is false.
     """
 
     model: str
     parameters: str
     task: str  # draw / adapters / all
+    weights: float
+    activations: float
+    optimizer: float
     gigabytes: float
     device: str
     here: bool
@@ -44,57 +54,94 @@ class Need:
     command: str
 
 
-def memory_here() -> float:
-    """GB of the largest visible GPU, or of this machine when there is none."""
-    import torch
+@dataclass(frozen=True)
+class Here:
+    """This machine: ``gpus`` 0 is one whose main memory is counted."""
 
-    if torch.cuda.is_available():
-        sizes = [torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())]
-        return max(sizes) / 1e9
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9
+    gpus: int
+    memory: float  # GB of the largest
+
+    @classmethod
+    def find(cls) -> "Here":
+        import torch
+
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        sizes = [torch.cuda.get_device_properties(i).total_memory for i in range(count)]
+        if sizes:
+            return cls(count, max(sizes) / 1e9)
+        return cls(0, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9)
 
 
-def needs(memory: float | None = None) -> list[Need]:
-    """What each model of known size needs to draw and to train, on ``memory`` GB (default: what is here)."""
-    from datagen.models.sizes import RANK, RESERVE, SIZES
+TASKS: dict[str, dict[str, Any]] = {  # of training: what ``Size.training`` is given
+    "adapters": {"rank": RANK},
+    "all": {},
+    "all, 8-bit": {"optimizer": "adamw8bit"},
+}
+FLAGS = {"adapters": "", "all": " --lora 0", "all, 8-bit": " --lora 0 --optimizer adamw8bit"}
 
-    memory = memory_here() if memory is None else memory
+
+def needs(here: Here | None = None, model: str = "") -> list[Need]:
+    """What each model of known size, or ``model`` alone, needs to draw and to train; ``here`` is found if not told.
+
+    ``model`` may be a folder or a Hub id; its ``config.json`` is read. Raises ``ModelError`` if there is none.
+    """
+    here = here or Here.find()
     rows = []
-    for name, measured in SIZES.items():
-        size = measured()
-        tasks: dict[str, tuple[Any, dict[str, Any], str]] = {
-            "draw": (size.drawing, {}, f"datagen build --recipe counting --model {name}"),
-            "adapters": (size.training, {"rank": RANK}, f"datagen train --model {name}"),
-            "all": (size.training, {}, f"datagen train --model {name} --lora 0"),
-            "all, 8-bit": (
-                size.training,
-                {"optimizer": "adamw8bit"},
-                f"datagen train --model {name} --lora 0 --optimizer adamw8bit",
-            ),
-        }
+    for name in [model] if model else list(SIZES):
+        size = size_of(name)
         large = size.parameters > 1e9
-        for task, (cost, options, command) in tasks.items():
-            if not large and task in ("adapters", "all, 8-bit"):
-                continue  # a small model trains whole
-            costs = {b: cost(b, **options) * RESERVE / 1e9 for b in BATCHES}
-            fits = [b for b in BATCHES if costs[b] <= memory]
-            single = next((d for d in DEVICES if costs[1] <= d), None)
-            device = f"1 x {single} GB" if single else f"{shards(costs)} x {SHARDED} GB, sharded"
-            at_once = max(fits or [b for b in BATCHES if costs[b] <= (single or 0)] or [1])
-            if large and task == "draw":  # quoted: a shell takes ? for a pattern
-                command = command.replace(f"--model {name}", f"--model '{name}?batch={at_once}'")
-            elif large and at_once < BATCHES[-1]:
-                command += f" --batch-size {at_once} --accumulate {BATCHES[-1] // at_once}"
-            batch = max(fits, default=0)
-            need = round(costs[1], 1)
-            rows.append(Need(name, human(size.parameters), task, need, device, bool(fits), batch, command))
+        rows.append(_row(here, name, size, "draw", {b: size.drawing(b) for b in BATCHES}))
+        for task, options in TASKS.items():
+            if large or task == "all":  # a small model trains whole
+                rows.append(_row(here, name, size, task, {b: size.training(b, **options) for b in BATCHES}))
     return rows
 
 
-def shards(costs: dict[int, float]) -> int:
-    """GPUs of ``SHARDED`` GB that hold a batch of one together, each with a sample's own activations."""
-    sample = costs[2] - costs[1]
-    return math.ceil((costs[1] - sample) / (SHARDED - sample))
+def _row(here: Here, name: str, size: Size, task: str, costs: dict[int, Memory]) -> Need:
+    """One task, with the GPUs and the batch that its command is for."""
+    one, gigabytes = costs[1], {b: _gigabytes(c.total) for b, c in costs.items()}
+    fits = [b for b in BATCHES if gigabytes[b] <= here.memory]
+    each: float | None = next((d for d in DEVICES if gigabytes[1] <= d), None)
+    batch = max(fits or [b for b in BATCHES if gigabytes[b] <= (each or 0)] or [1])
+    runs, gpus = bool(fits), 1
+    if task != "draw" and not fits:
+        if together := shards(one, here.memory, here.gpus):
+            each, runs, gpus, batch = here.memory, True, together, 1
+        elif each is None and (together := shards(one, SHARDED)):
+            each, gpus = SHARDED, together
+    return Need(
+        name,
+        human(size.parameters),
+        task,
+        *(round(part / 1e9, 1) for part in (one.weights, one.activations, one.optimizer)),
+        round(gigabytes[1], 1),
+        f"{gpus} x {each:.0f} GB{', sharded' if gpus > 1 else ''}" if each else "none",
+        runs,
+        batch if runs else 0,
+        _command(name, size, task, batch, gpus) if each else "",
+    )
+
+
+def _command(name: str, size: Size, task: str, batch: int, gpus: int) -> str:
+    """A step of training is 32 samples, whatever fits at once and on however many GPUs."""
+    large = size.parameters > 1e9
+    if task == "draw":  # quoted: a shell takes ? for a pattern
+        return "datagen build --recipe counting --model " + (f"'{name}?batch={batch}'" if large else name)
+    flags = f"train --model {name}{FLAGS[task] if large else ''}"
+    if large and batch * gpus < BATCHES[-1]:
+        flags += f" --batch-size {batch} --accumulate {max(1, BATCHES[-1] // (batch * gpus))}"
+    if gpus > 1:
+        return f"torchrun --nproc-per-node {gpus} -m datagen {flags} --shard"
+    return f"datagen {flags}"
+
+
+def shards(cost: Memory, memory: float, most: int = MOST) -> int | None:
+    """The fewest GPUs of ``memory`` GB that train a batch of one each together; None if ``most`` are too few."""
+    return next((n for n in range(2, most + 1) if _gigabytes(cost.sharded(n)) <= memory), None)
+
+
+def _gigabytes(total: int) -> float:
+    return total * RESERVE / 1e9
 
 
 def human(parameters: int) -> str:

@@ -109,22 +109,35 @@ def alarms(
     print(f"{len(found['alarms'])} alarms: {run / 'alarms.json'}; datagen report shows the heaviest samples")
 
 
-def doctor(as_json: Json = False) -> None:
+def doctor(
+    model: Annotated[str, typer.Argument(help="what this one needs: a name, a folder or a Hub id")] = "",
+    as_json: Json = False,
+) -> None:
     """Which models, LLMs and rewards work here, which models fit which devices, and the command for each.
 
     Example: datagen doctor
     """
+    from datagen.console import table
     from datagen.doctor import check, needs
 
-    works, sizes = check(), needs()
+    works, sizes = [] if model else check(), needs(model=model)
     if as_json:
         print(json.dumps({"works": works, "needs": [asdict(n) for n in sizes]}, indent=2))
         return
     for kind, name, does, hint in works:
         print(f"{kind:<8} {name:<10} {'works' if does else 'no':<6} {hint}")
-    print("\nMemory, worked out from the configs (bfloat16; adapters of rank 16; activations recomputed):")
+    table(
+        "Memory in GB at a batch of one, worked out from the config; the whole has 8% in reserve",
+        ("model", "size", "task", "weights", "activations", "optimizer", "whole", "fits", "here"),
+        [
+            (
+                n.model, n.parameters, n.task, f"{n.weights:.1f}", f"{n.activations:.1f}", f"{n.optimizer:.1f}",
+                f"{n.gigabytes:.1f}", n.device, f"{n.batch} at once" if n.here else "no",
+            )
+            for n in sizes
+        ],
+    )  # fmt: skip
+    print("What trains is float32, the rest bfloat16; adapters have rank 16; activations are recomputed.")
     for n in sizes:
-        here = f"here {n.batch} at once" if n.here else "not here"
-        print(
-            f"{n.model:<8} {n.parameters:>7}  {n.task:<9} {n.gigabytes:>7.1f} GB  {n.device:<20} {here:<16} {n.command}"
-        )
+        if n.command:
+            print(f"{n.model}, {n.task}: {n.command}")

@@ -1,20 +1,47 @@
 """What a model needs: parameters counted on the meta device, bytes worked out from the config.
 
-Nothing is loaded and nothing measured. Weights and caches are bfloat16. Left out: fragmentation and the
-CUDA context, for which ``RESERVE`` stands; the arithmetic is for choosing a device, not for filling it.
+Nothing is loaded and nothing measured. What trains is float32; what does not, activations and caches are
+bfloat16. Left out: fragmentation and the CUDA context, for which ``RESERVE`` stands; the arithmetic is for
+choosing a device, not for filling it.
 """
 
+import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any
 
+from datagen.errors import InputError, ModelError
+from datagen.models import hub
+
 RESERVE = 1.08  # of a device's memory is never ours
 BF16, F32 = 2, 4
 TEXT = 320  # tokens of thinking prompt, prompt and trace that are reckoned with
-# Bytes a trained parameter costs: weight, gradient, two moments, average (trainer's EMA), all float32;
-# with 8-bit moments, two of a byte each.
-TRAINED = {"adamw": F32 + F32 + 2 * F32 + F32, "adamw8bit": F32 + F32 + 2 + F32}
+# Bytes that the optimizer adds to a trained parameter: its gradient, two moments and the average (the trainer's
+# EMA), all float32; with 8-bit moments, two of a byte each.
+STATES = {"adamw": F32 + 2 * F32 + F32, "adamw8bit": F32 + 2 + F32}
 RANK = 16
+UNITS = 2  # layers that are gathered at once under --shard: the one that runs and the next
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes of one task: ``resting`` of the weights are never sharded, ``gathered`` is what --shard adds."""
+
+    weights: int
+    activations: int
+    optimizer: int = 0
+    resting: int = 0
+    gathered: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.weights + self.activations + self.optimizer
+
+    def sharded(self, devices: int) -> int:
+        """Of each of ``devices``: a share of what is divided, and whole what every process has of its own."""
+        divided = self.weights - self.resting + self.optimizer
+        return self.resting + math.ceil(divided / devices) + self.gathered + self.activations
 
 
 @dataclass(frozen=True)
@@ -38,27 +65,33 @@ class Size:
     def weights(self) -> int:
         return self.parameters * BF16
 
-    def drawing(self, batch: int) -> int:
-        """Bytes to generate ``batch`` images at once, with guidance as a second row of each."""
+    def drawing(self, batch: int) -> Memory:
+        """To generate ``batch`` images at once, with guidance as a second row of each."""
         cached = TEXT + (self.image_tokens if self.token_by_token else 0)
         cache = cached * self.layers * 2 * self.kv * BF16
         live = 1 if self.token_by_token else self.image_tokens
         layer = live * (6 * self.hidden + 3 * self.intermediate + 2 * self.kv) * BF16
         logits = 3 * self.vocabulary * F32
         decoding = self.pixels**2 * 256 * 4 * BF16  # the autoencoder's widest layer, one image at a time
-        return self.weights + batch * (2 * (cache + layer) + logits) + decoding
+        return Memory(self.weights, batch * (2 * (cache + layer) + logits) + decoding)
 
-    def training(self, batch: int, rank: int = 0, optimizer: str = "adamw") -> int:
-        """Bytes to train on ``batch`` samples at once, activations recomputed; rank 0 trains all."""
-        if rank:
-            states = self.weights + rank * self.adapted * TRAINED[optimizer]
-        else:
-            states = (self.parameters - self.decoder) * BF16 + self.decoder * TRAINED[optimizer]
+    def training(self, batch: int, rank: int = 0, optimizer: str = "adamw") -> Memory:
+        """To train on ``batch`` samples at once, activations recomputed; rank 0 trains all."""
+        trained = rank * self.adapted if rank else self.decoder
+        frozen = self.parameters if rank else self.parameters - self.decoder
         tokens = TEXT + self.image_tokens
         kept = tokens * self.layers * self.hidden * BF16
         layer = tokens * (16 * self.hidden + 6 * self.intermediate) * BF16
         logits = TEXT * self.vocabulary * (BF16 + 2 * F32)
-        return states + batch * (kept + layer + logits)
+        unit = math.ceil(self.decoder / self.layers)
+        return Memory(
+            weights=frozen * BF16 + trained * F32,
+            activations=batch * (kept + layer + logits),
+            optimizer=trained * STATES[optimizer],
+            resting=(self.parameters - self.decoder) * BF16,
+            gathered=UNITS * unit * BF16
+            + (0 if rank else unit * F32),  # the gradients of one before they are reduced
+        )
 
 
 def measure(module: Any, frozen: tuple[str, ...], extra: int = 0, **shape: Any) -> Size:
@@ -113,44 +146,85 @@ def pocket() -> Size:
     return bagel(BagelConfig.load(WEIGHTS))
 
 
-def janus() -> Size:
-    """Janus-Pro-7B, by its published config."""
+def janus(config: Any = None) -> Size:
+    """Janus-Pro-7B by its published config, or another of its family."""
     import torch
     from transformers import JanusConfig, JanusForConditionalGeneration, LlamaConfig
 
-    text = LlamaConfig(
-        vocab_size=102_400, hidden_size=4096, intermediate_size=11_008, num_hidden_layers=30,
-        num_attention_heads=32, num_key_value_heads=32,
-    )  # fmt: skip
-    config = JanusConfig(
-        text_config=text,
-        vision_config={"projection_dim": 4096},
-        vq_config={"projection_dim": 4096, "image_token_embed_dim": 4096},
-        tie_word_embeddings=False,
-    )
+    if config is None:
+        text = LlamaConfig(
+            vocab_size=102_400, hidden_size=4096, intermediate_size=11_008, num_hidden_layers=30,
+            num_attention_heads=32, num_key_value_heads=32,
+        )  # fmt: skip
+        config = JanusConfig(
+            text_config=text,
+            vision_config={"projection_dim": 4096},
+            vq_config={"projection_dim": 4096, "image_token_embed_dim": 4096},
+            tie_word_embeddings=False,
+        )
     with torch.device("meta"):
         network = JanusForConditionalGeneration(config)
     return measure(
-        network, ("model.vqmodel", "model.vision_model", "model.aligner"),
-        layers=30, hidden=4096, intermediate=11_008, kv=4096, vocabulary=102_400, image_tokens=576, pixels=384,
-        token_by_token=True,
-    )  # fmt: skip
+        network,
+        ("model.vqmodel", "model.vision_model", "model.aligner"),
+        image_tokens=config.vq_config.num_patches**2,
+        pixels=config.vision_config.image_size,
+        **decoder_of(config.text_config),
+    )
 
 
-def emu3() -> Size:
-    """Emu3-Gen at 720 px, by transformers' defaults, which are its config."""
+def emu3(config: Any = None) -> Size:
+    """Emu3-Gen by transformers' defaults, which are its config, or another; both at 720 px."""
     import torch
     from transformers import Emu3Config, Emu3ForConditionalGeneration
 
-    config = Emu3Config(vocabulary_map={"<image>": 0, "<|extra_200|>": 1})
-    t = config.text_config
+    config = config or Emu3Config(vocabulary_map={"<image>": 0, "<|extra_200|>": 1})
     with torch.device("meta"):
         network = Emu3ForConditionalGeneration(config)
     return measure(
-        network, ("model.vqmodel",), layers=t.num_hidden_layers, hidden=t.hidden_size,
-        intermediate=t.intermediate_size, kv=t.num_key_value_heads * t.hidden_size // t.num_attention_heads,
-        vocabulary=t.vocab_size, image_tokens=90 * 91, pixels=720, token_by_token=True,
-    )  # fmt: skip
+        network, ("model.vqmodel",), image_tokens=90 * 91, pixels=720, **decoder_of(config.text_config)
+    )
+
+
+def decoder_of(text: Any) -> dict[str, Any]:
+    """The shape of a decoder of transformers that draws token by token."""
+    return {
+        "layers": text.num_hidden_layers,
+        "hidden": text.hidden_size,
+        "intermediate": text.intermediate_size,
+        "kv": text.num_key_value_heads * text.hidden_size // text.num_attention_heads,
+        "vocabulary": text.vocab_size,
+        "token_by_token": True,
+    }
 
 
 SIZES = {"pocket": pocket, "bagel": bagel, "janus": janus, "emu3": emu3}
+
+
+def size_of(name: str) -> Size:
+    """Of a name in ``SIZES``, or of a folder or Hub id by its ``config.json`` alone; no weights are fetched.
+
+    Raises ``ModelError`` where there is no such config, ``InputError`` for a family whose size is not known.
+    """
+    if name in SIZES:
+        return SIZES[name]()
+    from datagen.models.bagel.config import BagelConfig
+    from datagen.models.bagel.upstream import by_config
+
+    folder = hub.fetch(name, ("config.json", "*_config.json"))
+    path = folder / "config.json"
+    try:
+        row = json.loads(path.read_text())
+        kind = row.get("model_type") or ("bagel" if "llm_config" in row else None)
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelError(f"{path}: not a readable model config: {error}") from error
+    if kind == "bagel":
+        ours = "hidden_size" in row
+        return bagel(BagelConfig.load(folder) if ours else by_config(folder))
+    from transformers import Emu3Config, JanusConfig
+
+    if kind == "janus":
+        return janus(JanusConfig.from_pretrained(folder))
+    if kind == "emu3":
+        return emu3(Emu3Config.from_pretrained(folder))
+    raise InputError(f"{path}: model_type is {kind!r}; sizes are known of bagel, janus, emu3")

@@ -55,9 +55,7 @@ def read(folder: Path) -> Upstream:
             shapes = {k: tuple(file.get_slice(k).get_shape()) for k in file.keys()}  # noqa: SIM118
     except (OSError, SafetensorError) as error:
         raise ModelError(f"{weights}: missing or torn: {error}") from error
-    top = _json(folder / "config.json")
-    llm = {**(top.get("llm_config") or {}), **_json(folder / "llm_config.json", needed=False)}
-    vit = {**(top.get("vit_config") or {}), **_json(folder / "vit_config.json", needed=False)}
+    top, llm, vit = _settings(folder)
     kept = top.get("datagen") or {}
     try:
         config = _sizes(shapes, top, llm, vit)
@@ -72,6 +70,44 @@ def read(folder: Path) -> Upstream:
         if p.suffix in (".json", ".txt", ".jinja") and p.stat().st_size <= SMALL and "optim" not in p.name
     }
     return Upstream(config, weights, small)
+
+
+def by_config(folder: Path) -> BagelConfig:
+    """Settings from the small files alone, before any weights are there: for arithmetic, not to load with.
+
+    What they do not say, or say wrongly (the positions of an image), is BAGEL-7B's.
+    """
+    top, llm, vit = _settings(folder)
+    vae = top.get("vae_config") or {}
+    b = BAGEL_7B
+    config = replace(
+        b,
+        vocab_size=llm.get("vocab_size", b.vocab_size),
+        hidden_size=llm.get("hidden_size", b.hidden_size),
+        intermediate_size=llm.get("intermediate_size", b.intermediate_size),
+        num_layers=llm.get("num_hidden_layers", b.num_layers),
+        num_heads=llm.get("num_attention_heads", b.num_heads),
+        num_kv_heads=llm.get("num_key_value_heads", b.num_kv_heads),
+        latent_patch_size=top.get("latent_patch_size", b.latent_patch_size),
+        latent_channels=vae.get("z_channels", b.latent_channels),
+        latent_downsample=vae.get("downsample", b.latent_downsample),
+        vit_layers=vit["num_hidden_layers"] - 1 if "num_hidden_layers" in vit else b.vit_layers,
+        vit_hidden_size=vit.get("hidden_size", b.vit_hidden_size),
+        vit_intermediate_size=vit.get("intermediate_size", b.vit_intermediate_size),
+        vit_heads=vit.get("num_attention_heads", b.vit_heads),
+        vit_patch_size=vit.get("patch_size", b.vit_patch_size),
+    )
+    return BagelConfig.from_fields(
+        {**asdict(config), **(top.get("datagen") or {})}, str(folder / "config.json")
+    )
+
+
+def _settings(folder: Path) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """What the files say of the whole, of the language model and of the tower."""
+    top = _json(folder / "config.json")
+    llm = {**(top.get("llm_config") or {}), **_json(folder / "llm_config.json", needed=False)}
+    vit = {**(top.get("vit_config") or {}), **_json(folder / "vit_config.json", needed=False)}
+    return top, llm, vit
 
 
 def _json(path: Path, needed: bool = True) -> dict[str, Any]:
