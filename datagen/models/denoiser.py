@@ -51,11 +51,15 @@ def flow_shift(model: "PipelineModel", x0: Tensor) -> float:
     c = model.pipe.scheduler.config
     if not c.get("use_dynamic_shifting"):
         return float(c.get("shift") or c.get("flow_shift") or 1.0)
-    tokens = x0.shape[-2] * x0.shape[-1] / getattr(model.module.config, "patch_size", 1) ** 2
-    if hasattr(model.pipe, "_pack_latents"):
-        tokens = x0.shape[-2] * x0.shape[-1] / 4
+    tokens = latent_tokens(model, x0.shape[-2], x0.shape[-1])
     slope = (c.max_shift - c.base_shift) / (c.max_image_seq_len - c.base_image_seq_len)
     return math.exp(c.base_shift + slope * (tokens - c.base_image_seq_len))
+
+
+def latent_tokens(model: "PipelineModel", height: int, width: int) -> int:
+    """How many tokens the denoiser makes of a latent; some pipelines fold 2 x 2 before it sees them."""
+    patch = 2 if hasattr(model.pipe, "_pack_latents") else getattr(model.module.config, "patch_size", 1)
+    return height * width // patch**2
 
 
 class _Recorded(Exception):

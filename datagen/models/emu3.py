@@ -26,6 +26,7 @@ DEFAULTS = VQSettings(
 
 class Emu3Model(VQModel):
     TOKENS = {"boi": "<|image start|>", "image_wrapper": "<|image token|>"}  # noqa: RUF012
+    passes = {"text": ("text", "head"), "image": ("text", "head")}  # noqa: RUF012
 
     @property
     def decoder(self) -> nn.Module:

@@ -25,6 +25,7 @@ DEFAULTS = VQSettings(
 
 class JanusModel(VQModel):
     TOKENS = {"boi": "<begin_of_image>"}  # noqa: RUF012
+    passes = {"text": ("text", "head"), "image": ("text", "generation")}  # noqa: RUF012
 
     @property
     def decoder(self) -> nn.Module:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from datagen.errors import InputError, ModelError
 from datagen.models import options
 from datagen.models.base import Example, GenerationConfig, UnifiedBatch, UnifiedLoss, UnifiedSample
-from datagen.models.denoiser import conditioning, noised
+from datagen.models.denoiser import conditioning, latent_tokens, noised
 from datagen.models.drawing import texts
 
 SETTINGS = "datagen.json"
@@ -116,7 +116,8 @@ class PipelineModel:
             rows.append(list(text.encode()))
         longest = max(1, *(len(r) for r in rows))
         images = [self.represent(e.image) for e in examples if e.image is not None]
-        blank = torch.zeros_like(images[0]) if images else torch.zeros(1, 1, 1)
+        some = images[0] if images else self.represent(Image.new("RGB", (8, 8)))
+        blank = torch.zeros_like(some)
         encoded = iter(images)
         n = len(examples)
         return UnifiedBatch(
@@ -131,6 +132,23 @@ class PipelineModel:
         )
 
     encodes = True  # a picture costs an autoencoder before it is trained on
+    draws_only = True  # so all of the denoiser learns at the image's rate
+
+    @property
+    def passes(self) -> dict[str, tuple[str, ...]]:
+        """A token of a picture goes through a whole transformer; of a U-Net's shrinking maps nothing is said."""
+        flat = hasattr(self.pipe, "transformer")
+        return {"text": (), "image": ("text", "head", "generation") if flat else ()}
+
+    @property
+    def image_tokens(self) -> int:
+        """Tokens of one picture; of a U-Net the places of its latent."""
+        side = self.image_size // getattr(self.pipe, "vae_scale_factor", 8)
+        return latent_tokens(self, side, side)
+
+    @property
+    def codec(self) -> Any:
+        return getattr(self.pipe, "vae", None)
 
     def represent(self, image: Image.Image | Tensor) -> Tensor:
         """The latent [C, h, w] of one picture; a tensor is that already."""
@@ -155,12 +173,11 @@ class PipelineModel:
     def losses(self, batch: UnifiedBatch, generator: torch.Generator | None = None) -> UnifiedLoss:
         """Per-sample regression of the denoiser [B]; a draw-only model has no text terms.
 
-        With probability ``condition_dropout`` a sample is trained without its text, for guidance.
+        With probability ``condition_dropout`` a sample is trained without its text, for guidance. A batch
+        without a picture goes through all the same, for a gradient of 0: other processes may wait for one.
         """
         n, device = len(batch.image), batch.image.device
         none = torch.zeros(n, device=device)
-        if not bool(batch.image_mask.any()):
-            return UnifiedLoss(none.sum(), none, none, none)
         dropped = torch.rand(n, generator=generator, device=device) < self.settings.condition_dropout
         said = [
             "" if drop else bytes(ids[real].tolist()).decode()
@@ -189,7 +206,7 @@ class PipelineModel:
         return vae.decode(latent + (vae.config.get("shift_factor") or 0.0)).sample.float().clamp(-1, 1)
 
     def _autoencoder(self) -> Any:
-        vae = getattr(self.pipe, "vae", None)
+        vae = self.codec
         if type(vae).__name__ not in AUTOENCODERS:
             raise ModelError(
                 f"{self.name}: autoencoder {type(vae).__name__}; trainable: {', '.join(AUTOENCODERS)}; it only draws"

@@ -3,7 +3,7 @@
 One sequence: the prompt, the trace, the token that opens the image (BOI), the image's codes. The BOI is
 also what ends the trace; a trace that ends with the end-of-text token instead opens nothing. A family
 fills in ``VQModel``'s hooks: its tokens, its embeddings, its heads and its codec. Left out: packing,
-and an image anywhere but at the end. Generation is in ``vq_generate.py``.
+and an image anywhere but at the end. Losses are in ``vq_losses.py``, generation in ``vq_generate.py``.
 """
 
 import json
@@ -16,19 +16,16 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from datagen.errors import ModelError
-from datagen.models import latent
+from datagen.models import latent, vq_losses
 from datagen.models.base import Example, GenerationConfig, UnifiedBatch, UnifiedLoss, UnifiedSample
 from datagen.models.sampling import in_batches
 from datagen.models.vq_generate import generate
 
 SETTINGS = "datagen.json"
-CHUNK = 1024  # code positions whose logits are held at once: 8,190 of Emu3's would be 1 GB a sample
 CARRIED = ("preprocessor_config.json", "processor_config.json", "chat_template.jinja", "chat_template.json")
 
 
@@ -208,6 +205,12 @@ class VQModel(ABC):
         )
 
     encodes = True  # a picture costs an autoencoder before it is trained on
+    passes: dict[str, tuple[str, ...]]  # the parts that tokens of a modality go through: trainer.parameters
+
+    @property
+    def image_tokens(self) -> int:
+        """Places that a picture takes in the sequence: nothing follows its last code."""
+        return len(self.block()) - 1
 
     def represent(self, image: Image.Image | Tensor) -> Tensor:
         """The codes [N] of one picture; a tensor is that already."""
@@ -222,7 +225,7 @@ class VQModel(ABC):
 
     def normalised(self, pixels: Tensor) -> Tensor:
         """Pixels in [-1, 1] as the codec takes them, on its device and in its dtype."""
-        s, weight = self.settings, self.network.lm_head.weight
+        s, weight = self.settings, next(self.codec.parameters())
         mean, std = (torch.tensor(v)[:, None, None] for v in (s.mean, s.std))
         return (((pixels + 1) / 2 - mean) / std).to(weight.device, weight.dtype)
 
@@ -232,62 +235,16 @@ class VQModel(ABC):
         return ((pixels.float() * std + mean) * 2 - 1).clamp(-1, 1)
 
     def losses(self, batch: UnifiedBatch, generator: torch.Generator | None = None) -> UnifiedLoss:
-        """Per-sample cross-entropy of the trace, of the opening token, and of the codes (nats a code).
+        """Per-sample losses [B]; see ``vq_losses``."""
+        return self.reduce(batch, *self.predict(batch, generator))
 
-        With probability ``condition_dropout`` a sample's text is replaced by what guidance compares
-        with, for that to stay trained; its text terms are 0 then, as if absent.
-        """
-        n, length = batch.input_ids.shape
-        device = batch.input_ids.device
-        dropped = torch.rand(n, generator=generator, device=device) < self.settings.condition_dropout
-        dropped = dropped & batch.image_mask
-        ids, real = batch.input_ids.clone(), batch.text_mask.clone()
-        for i in dropped.nonzero()[:, 0].tolist():
-            other = self.unconditional(int(real[i].sum()))
-            ids[i, : len(other)] = torch.tensor(other, device=device)
-            real[i] = torch.arange(length, device=device) < len(other)
-        embedded = self.network.get_input_embeddings()(ids)
-        positions = torch.arange(length, device=device).expand(n, length)
-        draws = bool(batch.image_mask.any())
-        if draws:
-            tokens, at = self._image_tokens(batch.image)
-            embedded = torch.cat([embedded, tokens.to(embedded.dtype)], dim=1)
-            steps = torch.arange(tokens.shape[1], device=device)
-            positions = torch.cat([positions, real.sum(1)[:, None] + steps], dim=1)
-            real = torch.cat([real, batch.image_mask[:, None].expand(-1, len(steps))], dim=1)
-        hidden = self.decoder(
-            inputs_embeds=embedded, attention_mask=real.long(), position_ids=positions, use_cache=False
-        ).last_hidden_state
-        supervised = batch.label_mask & ~dropped[:, None]
-        ce = hidden.new_zeros(n, length, dtype=torch.float32)
-        if bool(supervised.any()):
-            logits = self.network.lm_head(hidden[:, :length][supervised]).float()
-            flat = F.cross_entropy(logits, batch.labels[supervised], reduction="none")
-            ce = ce.masked_scatter(supervised, flat)
-        opens = supervised & (batch.labels == self.boi)
-        words = supervised & ~opens
-        text = (ce * words).sum(1) / words.sum(1).clamp(min=1)
-        opening = (ce * opens).sum(1)
-        image = text.new_zeros(n)
-        if draws:
-            parts = zip(hidden[:, length:][:, at].split(CHUNK, 1), batch.image.split(CHUNK, 1), strict=True)
-            total = sum(checkpoint(self._code_loss, h, c, use_reentrant=False) for h, c in parts)
-            image = total / batch.image.shape[1] * batch.image_mask
-        loss = (batch.text_weight * (text + opening)).mean() + (batch.image_weight * image).mean()
-        return UnifiedLoss(loss, text, image, opening)
+    def predict(
+        self, batch: UnifiedBatch, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        return vq_losses.predict(self, batch, generator)
 
-    def _code_loss(self, hidden: Tensor, codes: Tensor) -> Tensor:
-        logits = self.code_logits(hidden).float()
-        return F.cross_entropy(logits.transpose(1, 2), codes, reduction="none").sum(1)
-
-    def _image_tokens(self, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """Embeddings [B, M, d] of the block without its last code, and where [N] each code is predicted."""
-        block = self.block()
-        slots = [i for i, token in enumerate(block) if token is None]
-        given = torch.tensor([self.pad if t is None else t for t in block], device=codes.device)
-        out = self.network.get_input_embeddings()(given).expand(len(codes), -1, -1).clone()
-        out[:, slots] = self.embed_codes(codes).to(out.dtype)
-        return out[:, :-1], torch.tensor(slots, device=codes.device) - 1
+    def reduce(self, batch: UnifiedBatch, states: Tensor, dropped: Tensor, logits: Tensor) -> UnifiedLoss:
+        return vq_losses.reduce(self, batch, states, dropped, logits)
 
     def save(self, folder: str) -> None:
         """A transformers checkpoint with its tokenizer, its processor's files and our settings."""
