@@ -9,8 +9,9 @@ Random weights, which cost what trained ones do. Three measurements, for each si
 - *training*: samples a second with adapters or whole, padded against packed rows; the share is the MFU;
 - *memory*: the peak of each.
 
-Without a GPU it runs ``--size small`` on the CPU, whose ratios say nothing of a GPU's. A trace of random
-weights never ends by itself, so the text head is made to end it after ``--trace`` tokens.
+Without a GPU it runs ``--size small`` on one CPU core and counts processor time, so that a busy machine does not
+matter; those ratios say nothing of a GPU's. A trace of random weights never ends by itself, so the text head
+is made to end it after ``--trace`` tokens.
 """
 
 import argparse
@@ -98,16 +99,17 @@ def at_size(network: Bagel, pixels: int) -> BagelModel:
 
 def timed(work: Callable[[], Any], device: str, repeats: int) -> tuple[Any, float, float]:
     """(what it made, seconds of the fastest of ``repeats``, peak memory in GiB); once before to warm up."""
+    clock = time.monotonic if device == "cuda" else time.process_time
     best, made = float("inf"), None
     for i in range(repeats + 1):
         if device == "cuda":
             torch.cuda.synchronize()
             torch.cuda.reset_peak_memory_stats()
-        began = time.monotonic()
+        began = clock()
         made = work()
         if device == "cuda":
             torch.cuda.synchronize()
-        best = min(best, time.monotonic() - began) if i else best
+        best = min(best, clock() - began) if i else best
     if device == "cuda":
         return made, best, torch.cuda.max_memory_allocated() / 2**30
     return made, best, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
@@ -194,13 +196,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
     args.device = "cuda" if gpu else "cpu"
+    if not gpu:
+        torch.set_num_threads(1)
     config, sides = SIZES[args.size]
     args.pixels = args.pixels or sides
     limit = ceiling(args.device)
     network = random_network(config, args.device)
     count = sum(p.numel() for p in network.parameters())
     rows = measure(network, args, limit)
-    device = torch.cuda.get_device_name() if gpu else f"CPU, {torch.get_num_threads()} threads"
+    device = torch.cuda.get_device_name() if gpu else "one CPU core"
     if args.out:
         told = {"device": device, "parameters": count, "ceiling": asdict(limit)}
         args.out.write_text(json.dumps(told | {"figures": [asdict(r) for r in rows]}, indent=1) + "\n")

@@ -15,7 +15,8 @@ import torch
 from datagen.models.bagel.flow import times
 from datagen.models.bagel.model import Bagel
 from datagen.models.base import UnifiedBatch
-from trainer.meters import matmul_parameters, peak_flops
+from trainer.meters import peak_flops
+from trainer.parameters import part
 
 BANDWIDTH = {  # bytes/s of the device's memory, from the vendors' data sheets
     "B200": 8.0e12,
@@ -45,14 +46,16 @@ def ceiling(device: str) -> Ceiling:
     if peak and bandwidth:
         return Ceiling(peak, bandwidth, False)
 
+    clock = time.monotonic if device == "cuda" else time.process_time
+
     def fastest(work: Callable[[], object]) -> float:
         best = float("inf")
         for _ in range(5):
-            began = time.monotonic()
+            began = clock()
             work()
             if device == "cuda":
                 torch.cuda.synchronize()
-            best = min(best, time.monotonic() - began)
+            best = min(best, clock() - began)
         return best
 
     rates = []
@@ -61,6 +64,16 @@ def ceiling(device: str) -> Ceiling:
         rates.append(2 * SIDE**3 / fastest(lambda a=a: a @ a))  # type: ignore[misc]
     wide = torch.ones(64 * 2**20, device=device)
     return Ceiling(max(rates), 2 * wide.nbytes / fastest(wide.clone), True)
+
+
+def matrices(network: Bagel) -> dict[str, tuple[int, int]]:
+    """``{part: (parameters, of which train)}`` of what tokens are multiplied with; tables are looked up."""
+    found = {"text": (0, 0), "head": (0, 0), "generation": (0, 0)}
+    for name, p in network.named_parameters():
+        if p.ndim > 1 and "embed" not in name and not name.startswith(("vit_model", "connector")):
+            total, trained = found[part(name)]
+            found[part(name)] = (total + p.numel(), trained + p.numel() * p.requires_grad)
+    return found
 
 
 def guided_steps(network: Bagel, steps: int | None) -> int:
@@ -75,9 +88,7 @@ def sampling_bound(
 ) -> float:
     """Least seconds to write ``batch`` traces after ``prompt`` tokens and draw their pictures, guided."""
     c = network.config
-    counts = matmul_parameters(network.named_parameters())
-    head, generation = c.vocab_size * c.hidden_size, counts["generation"][0]
-    text = counts["text"][0] - head
+    text, head, generation = (matrices(network)[p][0] for p in ("text", "head", "generation"))
     size = network.vae2llm.weight.element_size()
     kept = 2 * c.num_layers * c.num_kv_heads * (c.hidden_size // c.num_heads) * size  # bytes a cached token
     looks = 4 * c.num_layers * c.hidden_size  # FLOPs of a token that looks at another
@@ -99,9 +110,11 @@ def sampling_bound(
 
 def training_flops(network: Bagel, batch: UnifiedBatch) -> float:
     """Of one step, counted as ``trainer.meters`` does: without attention and without recomputation."""
-    counts = matmul_parameters(network.named_parameters())
+    words = int(batch.text_mask.sum())
     tokens = {
-        "text": int(batch.text_mask.sum()),
+        "text": words,
+        "head": words,
         "generation": int(batch.image_mask.sum()) * network.config.image_tokens,
     }
+    counts = matrices(network)
     return float(sum(n * (4 * counts[e][0] + 2 * counts[e][1]) for e, n in tokens.items()))
