@@ -126,12 +126,17 @@ def build(
     weaknesses = read_weaknesses(profile) if profile.exists() else []
     judges = judges_of(recipes)
     account = finish(
-        finished, recipes, run / "dataset", lambda a: dataset_card(a, settings, weaknesses, reports, judges)
+        finished,
+        recipes,
+        run / "dataset",
+        lambda a: dataset_card(a, settings, weaknesses, reports, judges),
+        who.workers,
+        who.address,
+        progress,
     )
     seconds["dedupe, weights and dataset"] = time.monotonic() - started
     if not account.kept:
         raise WorkError(f"no candidate was kept: {_why_none(account, reports)}")
-    progress("dataset", 1, 1)
     quarantined = {
         q["prompt"]: f"{q['stage']}: {q['reason']}"
         for name in plan.names

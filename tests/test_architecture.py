@@ -10,9 +10,9 @@ import pytest
 ROOT = Path(__file__).parent.parent
 FILES = sorted(p for d in ("datagen", "rewards", "trainer", "recipes") for p in (ROOT / d).rglob("*.py"))
 DOORS = {
-    "ray": ("datagen/workers.py", "datagen/pool.py"),
+    "ray": ("datagen/cluster.py", "datagen/workers.py", "datagen/pool.py"),
     "vllm": ("datagen/llm/engine.py", "rewards/vlm_engine.py"),
-    "faiss": ("datagen/dedupe.py", "datagen/regions.py"),
+    "faiss": ("datagen/neighbours.py", "datagen/regions.py"),
     "typer": ("datagen/cli.py", "datagen/commands/"),
     "openai": ("datagen/llm/server.py", "rewards/vlm_server.py"),
     "torch": (
@@ -31,9 +31,9 @@ LAYERS = (
     {"scenes", "evals", "statistics", "weakness", "weaknesses", "tally", "reasons", "splits", "shrinkage", "subskills", "budget",
      "remedies", "completeness", "weakness_table", "second_judge", "new_recipe", "targets", "llm.base", "prompts", "suites", "recipe", "console",
      "decontaminate", "spill", "embedding", "thumbnails", "compare", "models.base"},
-    {"traces", "account", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "dedupe", "regions", "guard", "shards", "dataset", "checksums", "croissant", "provenance", "card", "finish", "merge",
+    {"traces", "account", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "neighbours", "dedupe", "pieces", "portions", "parts", "regions", "guard", "shards", "dataset", "checksums", "croissant", "provenance", "card", "merge",
      "manifest", "journal", "checks", "prompting", "prompt_file"},
-    {"workers", "pool", "writers", "quarantine", "stages", "making", "pipeline", "evaluate", "hub", "report", "monitor", "doctor", "loop"},
+    {"cluster", "workers", "pool", "writers", "quarantine", "stages", "making", "finish", "pipeline", "evaluate", "hub", "report", "monitor", "doctor", "loop"},
     {"commands"},
     {"cli"},
     {"__main__"},
