@@ -35,7 +35,7 @@ from datagen.models.bagel.config import BAGEL_7B, BagelConfig
 from datagen.models.bagel.model import Bagel
 from datagen.models.bagel.tokenizer import train_tokenizer
 from datagen.models.base import Example, GenerationConfig
-from trainer.checkpoint import add_lora
+from trainer.adapters import add_lora
 from trainer.loss import weighted_loss
 
 SMALL = BagelConfig(  # upstream's sampler on a small network

@@ -3,9 +3,11 @@
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 Progress = Callable[[str, int, int], None]
 PLAIN_EVERY = 10.0  # seconds between lines when not on a terminal
+_live: list[Any] = []  # rich consoles that draw a bar just now
 
 
 def progress() -> tuple[Progress, Callable[[], None]]:
@@ -24,6 +26,7 @@ def progress() -> tuple[Progress, Callable[[], None]]:
         console=Console(stderr=True),
     )
     bar.start()
+    _live.append(bar.console)
     tasks: dict[str, tuple[TaskID, float]] = {}
 
     def update(stage: str, done: int, total: int) -> None:
@@ -34,7 +37,19 @@ def progress() -> tuple[Progress, Callable[[], None]]:
             task, completed=done, total=total, rate=f"{done / (time.monotonic() - began + 1e-9):.1f}/s"
         )
 
-    return update, bar.stop
+    def stop() -> None:
+        bar.stop()
+        _live.remove(bar.console)
+
+    return update, stop
+
+
+def say(text: str) -> None:
+    """A plain line to stderr, above the bar where a terminal shows one."""
+    if _live:
+        _live[-1].print(text, markup=False, highlight=False, soft_wrap=True)
+    else:
+        print(text, file=sys.stderr, flush=True)
 
 
 def _plain() -> Progress:

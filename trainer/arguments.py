@@ -12,19 +12,13 @@ from trainer.config import TrainConfig
 
 LORA_ABOVE = 1_000_000_000  # parameters above which adapters and recomputation are the default
 LORA_RANK = 16
-# (text, image) rates. Of the pocket model: found on it (benchmarks.modalities). Above a billion parameters:
+# (text, image) rates. Of the pocket model: found on it. Above a billion parameters:
 # not tried here; R3 takes 5e-6 to train both modalities of BAGEL whole, and adapters want ten times as much.
 RATES = {"small": (4e-4, 1e-4), "large": (1e-5, 5e-6), "large, adapters": (1e-4, 5e-5)}
 
 
 def is_large(module: nn.Module) -> bool:
     return sum(p.numel() for p in module.parameters()) > LORA_ABOVE
-
-
-def widen(module: nn.Module) -> None:
-    """Float32 for the weights of a small model: bfloat16 has no room for small steps; autocast computes in it."""
-    if not is_large(module):
-        module.float()
 
 
 def lora_rank(config: TrainConfig, module: nn.Module) -> int:

@@ -1,13 +1,12 @@
-"""What training keeps beside a model's weights: averages, adapters, and where to go on.
+"""What training keeps of a model: averages, the precision it is stored in, and where to go on.
 
 Left out: the optimizer, the schedule and the random states, which are in Trainer's own checkpoints.
 """
 
 import json
 import os
-import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -67,63 +66,19 @@ class Average:
             s.copy_(spread(x, s))
 
 
-# Attention and MLP projections: language models' names, and those of diffusers' attention.
-ADAPTED = re.compile(r"_proj[^.]*$|\bto_[qkv]$|\bto_out\.0$")
-
-
-def add_lora(module: nn.Module, rank: int) -> None:
-    """Put LoRA adapters on the decoder's linear layers and on the head, in place; only they train.
-
-    The head has one because the opening token is taught there; not where it is tied to the embedding.
-    Layers that a model froze (its codec, the tower that looks at images) get none.
-    """
-    from peft import LoraConfig, inject_adapter_in_model
-
-    linear = [n for n, m in module.named_modules() if isinstance(m, nn.Linear) and m.weight.requires_grad]
-    names = [n for n in linear if ADAPTED.search(n)]
-    if not names:
-        raise InputError("this model has no attention or MLP projections for LoRA")
-    tied = {id(m.weight) for m in module.modules() if isinstance(m, nn.Embedding)}
-    heads = [n for n, m in module.named_modules() if n.endswith("lm_head") and id(m.weight) not in tied]
-    names += ["lm_head"] if heads else []
-    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=names), module)
-
-
-def merge_lora(module: nn.Module) -> None:
-    """Fold adapters into the weights, so that what is saved is an ordinary checkpoint."""
-    for name, layer in _adapted(module):
-        layer.merge()
-        _put(module, name, layer.get_base_layer())
-
-
 @contextmanager
-def merged(module: nn.Module) -> Iterator[None]:
-    """``merge_lora`` for a while. The weights come back bit for bit, from copies in the host's memory.
-
-    Subtracting the adapters again, as peft does, would leave rounding errors that grow with every visit.
-    """
-    layers = _adapted(module)
-    kept = [layer.get_base_layer().weight.detach().to("cpu", copy=True) for _, layer in layers]
-    merge_lora(module)
+def stored(module: nn.Module, dtypes: Mapping[str, torch.dtype]) -> Iterator[None]:
+    """The parameters in ``dtypes`` for a while, to be saved: a checkpoint of bfloat16 stays one."""
+    kept = []
+    for name, p in module.named_parameters():
+        if (dtype := dtypes.get(name, p.dtype)) != p.dtype:
+            kept.append((p, p.data))
+            p.data = p.data.to(dtype)
     try:
         yield
     finally:
-        for (name, layer), weight in zip(layers, kept, strict=True):
-            with torch.no_grad():
-                layer.get_base_layer().weight.copy_(weight)
-            layer.merged_adapters.clear()
-            _put(module, name, layer)
-
-
-def _adapted(module: nn.Module) -> list[tuple[str, Any]]:
-    from peft.tuners.lora import LoraLayer
-
-    return [(name, layer) for name, layer in module.named_modules() if isinstance(layer, LoraLayer)]
-
-
-def _put(module: nn.Module, name: str, layer: nn.Module) -> None:
-    parent, _, leaf = name.rpartition(".")  # a head has no parent but the module itself
-    setattr(module.get_submodule(parent), leaf, layer)
+        for p, data in kept:
+            p.data = data
 
 
 def begin(state: Path, settings: dict[str, Any]) -> None:

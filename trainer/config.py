@@ -1,4 +1,4 @@
-"""How to train. The defaults are what worked on the pocket model; see ``benchmarks/modalities.py``."""
+"""How to train. The defaults are what worked on the pocket model; see ``docs/study.md``."""
 
 import math
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class TrainConfig:
 
     Text and generation experts have their own rates: their faults want different ones. ``ema`` 0
     turns averaging off. ``reference_penalty`` weighs the squared distance of the velocity from the
-    untrained model's, on the same noise.
+    untrained model's, on the same noise; ``reference_kl`` weighs KL(policy || untrained) of the trace's tokens.
     """
 
     data: Path
@@ -39,6 +39,7 @@ class TrainConfig:
     warmup: float = 0.1
     ema: float = 0.98
     reference_penalty: float = 0.0
+    reference_kl: float = 0.0
     lora: int | None = None  # rank; 0 trains all parameters, None is 16 above a billion of them, else 0
     optimizer: Literal["adamw", "adamw8bit"] = "adamw"
     report_to: tuple[str, ...] = ()  # of LOGGERS, beside log.jsonl
@@ -70,6 +71,7 @@ class TrainConfig:
                 "opening_scale",
                 "head_ratio",
                 "reference_penalty",
+                "reference_kl",
             ),
             0,
         )

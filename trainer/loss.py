@@ -2,17 +2,23 @@
 
     lambda_text * w_text * (CE(trace) + lambda_opening * CE(opening token)) + lambda_image * w_image * flow
 
-``Policy`` gives its per-sample terms, and the drift from the untrained model that a penalty weighs.
+``Policy`` gives its per-sample terms, and how far it is from the untrained model, for penalties to weigh: the
+squared distance of the velocities on the same noise, and KL(policy || reference) of the labelled tokens. Left
+out: the KL of an image's codes, for which the codes' logits of two models would be held at once.
 """
 
 import copy
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from datagen.errors import InputError
 from datagen.models.base import UnifiedBatch, UnifiedLoss, UnifiedModel
+from trainer.adapters import adapted, without_adapters
+
+CHUNK = 512  # tokens whose probabilities, over a vocabulary of 150,000, are held at once
 
 
 def weighted_loss(
@@ -37,32 +43,77 @@ def weighted_loss(
     return total / (len(text) if count is None else count)
 
 
+def divergence(logits: Tensor, anchor: Tensor, labelled: Tensor) -> Tensor:
+    """KL(policy || reference) [B], a mean over the tokens of each row that ``labelled`` [B, T] marks.
+
+    ``logits`` and ``anchor`` [L, V] are those of the marked tokens, row by row.
+    """
+    parts = zip(logits.split(CHUNK), anchor.split(CHUNK), strict=True)
+    each = torch.cat([checkpoint(_kl, mine, theirs, use_reentrant=False) for mine, theirs in parts])
+    spread = each.new_zeros(labelled.shape).masked_scatter(labelled, each)
+    return spread.sum(1) / labelled.sum(1).clamp(min=1)
+
+
+def _kl(logits: Tensor, anchor: Tensor) -> Tensor:
+    mine, theirs = logits.float().log_softmax(-1), anchor.float().log_softmax(-1)
+    return (mine.exp() * (mine - theirs)).sum(-1)
+
+
+class Distance(NamedTuple):
+    """From the reference, means over the samples of a batch []."""
+
+    velocity: Tensor
+    kl: Tensor
+
+
 class Policy(nn.Module):
-    """The unified model as one callable module, so that Trainer can wrap it."""
+    """The unified model as one callable module, so that Trainer can wrap it.
+
+    Its reference, where a penalty needs one, is the model with its adapters off, or else a copy.
+    """
 
     _keys_to_ignore_on_save = None  # Trainer asks when a checkpoint lacks weights: the frozen ones
 
-    def __init__(self, model: UnifiedModel, penalty: float) -> None:
+    def __init__(self, model: UnifiedModel, penalty: float = 0.0, kl: float = 0.0) -> None:
         super().__init__()
         self.module = model.module
         self.model = [model]  # in a list, not a submodule: a model may itself be an nn.Module
+        self.flows = hasattr(model.module, "velocity")
+        if penalty and not self.flows:
+            raise InputError(f"model {model.name!r} has no velocities to hold to a reference")
+        if kl and not hasattr(predictor(model), "predict"):
+            raise InputError(f"model {model.name!r} has no tokens to hold to a reference")
         self.reference: Any = None
-        if penalty:
-            if not hasattr(model.module, "predict"):
-                raise InputError(f"model {model.name!r} has no velocities to hold to a reference")
-            self.reference = [copy.deepcopy(model.module).eval().requires_grad_(False)]  # not a submodule
+        if penalty or kl:
+            self.reference = [model if adapted(model.module) else frozen(model)]  # not a submodule
 
-    def forward(self, batch: UnifiedBatch) -> tuple[UnifiedLoss, Tensor]:
-        """Per-sample losses [B], and the drift from the reference []."""
+    def forward(self, batch: UnifiedBatch) -> tuple[UnifiedLoss, Distance]:
+        """Per-sample losses [B], and the distance from the reference."""
         if self.reference is None:
             out = self.model[0].losses(batch)
-            return out, out.text.new_zeros(())
-        network: Any = self.module
+            nothing = out.text.new_zeros(())
+            return out, Distance(nothing, nothing)
+        policy, reference = predictor(self.model[0]), predictor(self.reference[0])
         device = batch.input_ids.device
         seed = int(torch.randint(2**31, ()))
-        velocity, target, logits = network.predict(batch, torch.Generator(device).manual_seed(seed))
-        with torch.no_grad():
-            anchor, _, _ = self.reference[0].predict(batch, torch.Generator(device).manual_seed(seed))
-        out = network.reduce(batch, velocity, target, logits)
-        drift = ((velocity - anchor).pow(2).mean((1, 2)) * batch.image_mask).mean()
-        return out, drift
+        with torch.no_grad(), without_adapters(self.reference[0].module):
+            theirs = reference.predict(batch, torch.Generator(device).manual_seed(seed))
+        mine = policy.predict(batch, torch.Generator(device).manual_seed(seed))
+        out = policy.reduce(batch, *mine)
+        kl = divergence(mine[2], theirs[2], batch.label_mask).mean()
+        drift = kl.new_zeros(())
+        if self.flows:
+            drift = ((mine[0] - theirs[0]).pow(2).mean((1, 2)) * batch.image_mask).mean()
+        return out, Distance(drift, kl)
+
+
+def predictor(model: Any) -> Any:
+    """What has ``predict`` and ``reduce``: the model, or a network that is the whole of it."""
+    return model if hasattr(model, "predict") else model.module
+
+
+def frozen(model: Any) -> Any:
+    """The same model on a copy of its network that does not train."""
+    twin = copy.copy(model)
+    twin.network = copy.deepcopy(model.module).eval().requires_grad_(False)
+    return twin

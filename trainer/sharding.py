@@ -5,42 +5,66 @@ when it runs, and what is left over (tables, heads, the flow's projections) is o
 ``fully_shard``, before Trainer sees the model: accelerate's wrapper does not work on CPUs, where the tests
 must run. Checkpoints are ``torch.distributed.checkpoint``'s: each process writes its shards, and another
 number of processes can read them. Every process loads the model in main memory before it is sharded.
+What never runs in a step (codecs, towers) stays whole and apart. Weights become float32 a layer at a time,
+so that main memory never holds a large model twice.
 
-The hazard: gradients are reduced for whole units, and a process whose micro-batch has no picture would
-have none for the generation expert while the others wait. ``always_draw`` makes every process run both
-experts in every batch, with a picture whose loss is masked.
+The hazard: gradients are reduced for whole units, and a process whose micro-batch has no picture, or no
+text to learn, would have none for some weights while the others wait. FSDP2 is told to send zeros for them.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from datagen.errors import InputError
+from trainer.parameters import widen
+
 SHARDS = "shards"
 
 
-def shard(root: nn.Module, module: nn.Module, bf16: bool = False) -> None:
+def shard(
+    root: nn.Module,
+    module: nn.Module,
+    bf16: bool = False,
+    everything: bool = True,
+    resting: Collection[nn.Parameter] = (),
+    device: torch.device | str = "cpu",
+) -> None:
     """Shard ``module``'s layers, then what is left under ``root``, in place. Needs a process group.
 
     ``root`` is what is called in training and holds ``module``: its call gathers what no layer holds.
+    ``everything`` is ``widen``'s; parameters that are ``resting`` are moved to ``device`` and not sharded.
     """
-    from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+    from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 
+    if not hasattr(FSDPModule, "set_reduce_scatter_unused_params"):
+        raise InputError("--shard needs a newer torch, one whose FSDP2 has set_reduce_scatter_unused_params")
+    apart = set(resting)
     policy = MixedPrecisionPolicy(
         param_dtype=torch.bfloat16 if bf16 else None, reduce_dtype=torch.float32 if bf16 else None
     )
-    for block in blocks(module):
-        fully_shard(block, mp_policy=policy)
-    fully_shard(root, mp_policy=policy)
-    if hasattr(module, "always_draw"):
-        module.always_draw = True
+    for p in apart:
+        p.data = p.data.to(device)
+    if everything:
+        widen(module, everything)
+    for unit in [*blocks(module, apart), root]:
+        widen(unit, False)
+        fully_shard(unit, mp_policy=policy, ignored_params=apart)
+    root.set_reduce_scatter_unused_params(True)
 
 
-def blocks(module: nn.Module) -> list[nn.Module]:
-    """The members of the largest ``ModuleList``: the decoder's layers in every model here."""
+def blocks(module: nn.Module, resting: Collection[nn.Parameter] = ()) -> list[nn.Module]:
+    """The members of the ``ModuleList`` with most parameters that run: the decoder's layers in every model here."""
     lists = [m for m in module.modules() if isinstance(m, nn.ModuleList)]
-    return list(max(lists, key=lambda m: sum(p.numel() for p in m.parameters()), default=[]))
+    apart = {id(p) for p in resting}
+
+    def runs(m: nn.Module) -> int:
+        return sum(p.numel() for p in m.parameters() if id(p) not in apart)
+
+    return list(max(lists, key=runs, default=[]))
 
 
 def whole(value: Any) -> Any:

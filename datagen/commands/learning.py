@@ -45,6 +45,9 @@ def train(
     reference_penalty: Annotated[
         float, typer.Option(min=0, help="weight of the velocity's distance to the untrained model's")
     ] = 0.0,
+    reference_kl: Annotated[
+        float, typer.Option(min=0, help="weight of KL(model || untrained model) of the trace's tokens")
+    ] = 0.0,
     pack: Annotated[
         bool | None,
         typer.Option("--pack/--no-pack", help="rows without padding; default above 1 B parameters"),
@@ -85,6 +88,7 @@ def train(
         optimizer=optimizer,  # type: ignore[arg-type]  # refused with the valid names
         ema=ema,
         reference_penalty=reference_penalty,
+        reference_kl=reference_kl,
         pack=pack,
         shard=shard,
         save_steps=save_steps,

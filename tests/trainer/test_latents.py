@@ -14,33 +14,47 @@ from trainer.latents import Latents, numbered
 class Counting:
     """A model whose encoder counts what it is asked."""
 
-    def __init__(self):
-        self.model, self.count = tiny(), 0
+    def __init__(self, name="counting", encode=lambda x: x):
+        self.model, self.count, self.name, self.encode = tiny(), 0, name, encode
 
     def represent(self, image):
         self.count += 1
-        return self.model.represent(image)
+        return self.encode(self.model.represent(image))
 
 
-@pytest.fixture
-def rows():
-    out = io.BytesIO()
-    Pictures.radial_gradient("L").convert("RGB").save(out, "PNG")
-    images = [{"bytes": out.getvalue(), "path": None} if i != 2 else None for i in range(5)]
+def dataset(images):
     return Dataset.from_dict(
-        {"image": images, "prompt": list("abcde")},
+        {"image": [image and {"bytes": image, "path": None} for image in images], "prompt": list("abcde")},
         features=Features({"image": Image(), "prompt": Value("string")}),
     )
 
 
+def png(picture) -> bytes:
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()
+
+
+GREY = png(Pictures.radial_gradient("L").convert("RGB"))
+
+
+@pytest.fixture
+def rows():
+    return dataset([GREY, GREY, None, GREY, GREY])
+
+
+def make(folder, rows, model):
+    """How many pictures were encoded, but for the one that the key holds."""
+    latents, before = Latents(folder), model.count
+    latents.make(rows, model, lambda *a: None)
+    return latents, model.count - before - 1
+
+
 def test_each_picture_is_encoded_once_and_found_again(rows, tmp_path):
     model = Counting()
-    latents = Latents(tmp_path, "data")
-    latents.make(rows, model, lambda *a: None)
-    made = model.count
-    again = Latents(tmp_path, "data")
-    again.make(rows, model, lambda *a: None)
-    assert model.count == made
+    assert make(tmp_path, rows, model)[1] == 4
+    again, made = make(tmp_path, rows, model)
+    assert made == 0
     for row, plain in zip(numbered(rows), rows, strict=True):
         assert not isinstance(row["image"], Pictures.Image)
         if row["image"] is not None:
@@ -49,15 +63,37 @@ def test_each_picture_is_encoded_once_and_found_again(rows, tmp_path):
             assert not again(row).any()
 
 
-def test_other_data_and_a_torn_note_are_encoded_anew(rows, tmp_path):
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "another"},
+        {"encode": lambda x: x[:, :24, :24]},  # another image size
+        {"encode": lambda x: x.half()},
+        {"encode": lambda x: 2 * x},  # another encoder behind the same name
+    ],
+    ids=["name", "shape", "dtype", "encoder"],
+)
+def test_another_model_never_gets_the_latents_of_this_one(rows, tmp_path, changes):
+    other = Counting(**changes)
+    make(tmp_path, rows, Counting())
+    latents, made = make(tmp_path, rows, other)
+    assert made == 4
+    want = other.represent(rows[0]["image"])
+    assert torch.equal(latents({"place": 0}), want) and latents({"place": 0}).dtype == want.dtype
+
+
+def test_other_pictures_under_the_same_prompts_are_encoded_anew(rows, tmp_path):
     model = Counting()
-    Latents(tmp_path, "data").make(rows, model, lambda *a: None)
-    made = model.count
-    Latents(tmp_path, "other").make(rows, model, lambda *a: None)
-    assert model.count == 2 * made
+    make(tmp_path, rows, model)
+    red = png(Pictures.new("RGB", (48, 48), "red"))
+    assert make(tmp_path, dataset([GREY, red, None, GREY, GREY]), model)[1] == 4
+    assert make(tmp_path, dataset([GREY, None, red, GREY, GREY]), model)[1] == 4
+
+
+def test_a_torn_note_is_not_believed(rows, tmp_path):
+    make(tmp_path, rows, Counting())
     (tmp_path / "latents.json").write_text("{")
-    Latents(tmp_path, "other").make(rows, model, lambda *a: None)
-    assert model.count == 3 * made
+    assert make(tmp_path, rows, Counting())[1] == 4
 
 
 def test_a_batch_of_latents_is_the_batch_of_their_pictures():
@@ -88,4 +124,4 @@ def test_a_model_with_an_autoencoder_trains_on_what_was_encoded_before(tmp_path,
     monkeypatch.setattr(BagelModel, "encode_image", lambda self, x: (asked.append(1), encode(self, x))[1])
     monkeypatch.setattr(module, "load_model", lambda *a: model)
     done = train(TrainConfig(tmp_path / "run" / "dataset", tmp_path / "m", "tiny", epochs=2, bf16=False))
-    assert len(asked) == done.samples + 1  # one more tells the shape
+    assert len(asked) == done.samples + 1  # one more is in the key

@@ -1,10 +1,11 @@
-"""Two processes with sharded parameters step as one process does, even where one of them has no picture."""
+"""Two processes with sharded parameters step as one does, even where one has no picture or nothing to write."""
 
 import json
 import os
 import shutil
 import socket
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -14,58 +15,104 @@ from safetensors.torch import load_file
 
 from datagen import pipeline
 from datagen.errors import InputError
+from datagen.models.base import UnifiedModel
 from datagen.recipe import load_recipe
 from tests.datagen.models.test_packing import EXAMPLES, tiny
 from trainer import TrainConfig, train
+from trainer.adapters import add_lora
 from trainer.loss import Policy, weighted_loss
 from trainer.sharding import blocks, shard, whole
 
-PARTS = (EXAMPLES[:2], EXAMPLES[2:3] * 2)  # the second process sees no picture
+
+def _janus() -> UnifiedModel:
+    from tests.datagen.models.test_vq import janus
+
+    return janus()
 
 
-def _stepped(model, policy, examples, processes):
+def _adapted() -> UnifiedModel:
+    model = tiny()
+    add_lora(model.module, 2)
+    for name, p in sorted(model.module.named_parameters()):
+        if p.requires_grad:
+            torch.nn.init.normal_(p, std=0.05, generator=torch.Generator().manual_seed(len(name)))
+    return model
+
+
+# What each of the two processes sees: the second lacks a picture, or anything to write.
+TEXTS, NO_PICTURE, NO_LABEL = EXAMPLES[:2], EXAMPLES[2:3] * 2, EXAMPLES[1:2] * 2
+CASES = {
+    "no picture": (tiny, TEXTS, NO_PICTURE, 0.0),
+    "no label": (tiny, TEXTS, NO_LABEL, 0.0),
+    "janus, no picture": (_janus, TEXTS, NO_PICTURE, 0.0),
+    "janus, no label": (_janus, TEXTS, NO_LABEL, 0.0),
+    "a reference without its adapters": (_adapted, TEXTS, NO_PICTURE, 1.0),
+}
+
+
+def _begun(case):
+    build, *parts, kl = CASES[case]
+    model = build()
+    resting = [p for p in model.module.parameters() if not p.requires_grad] if build is not _adapted else []
+    return model, Policy(model, kl=kl), parts, resting
+
+
+def _loss(model, policy, examples):
     torch.manual_seed(3)  # the noise of the batch
     batch = model.collate(examples)
-    out, _ = policy(batch)
-    (weighted_loss(out, batch, count=4) * processes).backward()
-    torch.optim.SGD(policy.parameters(), 0.1).step()
-    return {name: whole(p).detach().clone() for name, p in policy.named_parameters()}
+    out, distance = policy(batch)
+    return weighted_loss(out, batch, count=4) + distance.kl / 2
 
 
 def _process(rank, folder):
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}
+    torch.set_num_threads(1)
     dist.init_process_group("gloo", store=dist.FileStore(f"{folder}/store", 2), rank=rank, world_size=2)
-    model = tiny()
-    policy = Policy(model, 0.0)
-    shard(policy, model.module)
-    found = _stepped(model, policy, PARTS[rank], 2)
+    found = {}
+    for case in CASES:
+        model, policy, parts, resting = _begun(case)
+        encoded = [[replace(e, image=e.image and model.represent(e.image)) for e in part] for part in parts]
+        shard(policy, model.module, resting=resting)
+        (_loss(model, policy, encoded[rank]) * 2).backward()  # gradients are averaged
+        torch.optim.SGD([p for p in policy.parameters() if p.requires_grad], 0.1).step()
+        found[case] = {name: whole(p).detach().clone() for name, p in policy.named_parameters()}
     if rank == 0:
         torch.save(found, f"{folder}/found.pt")
     dist.barrier()
     dist.destroy_process_group()
 
 
-def test_a_sharded_step_equals_one_process_on_both_parts(tmp_path):
-    mp.spawn(_process, (str(tmp_path),), nprocs=2)
-    model = tiny()
-    policy = Policy(model, 0.0)
-    for part in PARTS:
-        torch.manual_seed(3)
-        batch = model.collate(part)
-        out, _ = policy(batch)
-        weighted_loss(out, batch, count=4).backward()
-    torch.optim.SGD(policy.parameters(), 0.1).step()
-    found = torch.load(tmp_path / "found.pt")
+@pytest.fixture(scope="module")
+def stepped(tmp_path_factory):
+    """What two processes made of every case: one launch for all, since it is the launch that costs."""
+    folder = tmp_path_factory.mktemp("stepped")
+    mp.spawn(_process, (str(folder),), nprocs=2)
+    return torch.load(folder / "found.pt")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_sharded_step_equals_one_process_on_both_parts(stepped, case):
+    model, policy, parts, _ = _begun(case)
+    for part in parts:
+        _loss(model, policy, part).backward()
+    torch.optim.SGD([p for p in policy.parameters() if p.requires_grad], 0.1).step()
     moved = 0
     for name, p in policy.named_parameters():
-        torch.testing.assert_close(found[name], p.detach(), atol=1e-6, rtol=1e-5, msg=name)
+        torch.testing.assert_close(stepped[case][name], p.detach(), atol=1e-6, rtol=1e-5, msg=name)
         moved += int(p.grad is not None and bool(p.grad.any()))
-    assert moved > 20
+    assert moved > 10
 
 
 def test_the_layers_are_the_units():
     assert len(blocks(tiny().module)) == 2
     assert blocks(torch.nn.Linear(2, 2)) == []
+
+
+def test_layers_of_a_tower_that_never_runs_are_no_units():
+    model = tiny(vit_layers=9, vit_hidden_size=96, vit_intermediate_size=96, vit_heads=1, vit_side=4)
+    resting = [p for p in model.module.parameters() if not p.requires_grad]
+    assert len(blocks(model.module)) == 9
+    assert len(blocks(model.module, resting)) == 2
 
 
 def _trains(rank, port, folder, model, steps, resume, lora=None):
@@ -132,3 +179,12 @@ def test_sharding_without_a_launcher_says_how(tmp_path, monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     with pytest.raises(InputError, match="torchrun"):
         train(TrainConfig(tmp_path, tmp_path / "out", shard=True))
+
+
+def test_a_sharded_model_has_no_room_for_a_second_whole_one(folder, monkeypatch, tmp_path):
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    config = TrainConfig(
+        folder / "data" / "dataset", tmp_path, str(folder / "tiny"), shard=True, lora=0, reference_kl=0.1
+    )
+    with pytest.raises(InputError, match="needs adapters"):
+        train(config)

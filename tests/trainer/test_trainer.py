@@ -263,6 +263,59 @@ def test_a_short_last_batch_of_a_step_counts_by_its_samples(tmp_path):
     assert first_norm("parts", batch_size=3, accumulate=2) == pytest.approx(first_norm("whole", batch_size=5))
 
 
+def picture(color):
+    import io
+
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.new("RGB", (48, 48), color).save(out, "PNG")
+    return out.getvalue()
+
+
+def test_accumulated_batches_of_bagel_equal_one_large_batch(tiny, tmp_path, monkeypatch):
+    """Rows of unlike lengths, one without a picture. Noise is the same for all, so that only batching differs."""
+    from pathlib import Path
+    from unittest.mock import patch
+
+    from datagen.models.bagel.model import Bagel
+    from trainer import regression
+
+    rows = [
+        sample(id="a", trace="red circle", image=picture("red"), text_weight=1.0, image_weight=2.0),
+        sample(id="b", trace="blue star top left ; blue star middle right", text_weight=3.0),
+        sample(id="c", prompt="two blue stars on grey", trace="blue star", image=picture("blue"), text_weight=0.5, image_weight=1.0),
+        sample(id="d", trace="", image=picture("green"), image_weight=4.0),
+    ]  # fmt: skip
+    save_dataset(rows, tmp_path / "d", "card")
+    predict = Bagel.predict
+
+    def still(self, batch, generator=None):
+        def full(*shape, **_):
+            return torch.full(shape if isinstance(shape[0], int) else shape[0], 0.3)
+
+        with patch("torch.randn", full), patch("torch.rand", full):
+            return predict(self, batch, generator)
+
+    monkeypatch.setattr(Bagel, "predict", still)
+    monkeypatch.setattr(regression, "optimizer_class", lambda c: lambda groups, **_: torch.optim.SGD(groups))
+
+    def stepped(name, **changes):
+        config = TrainConfig(
+            tmp_path / "d", tmp_path / name, tiny, steps=1, text_lr=1.0, image_lr=1.0, head_ratio=1.0, warmup=0,
+            ema=0, max_grad_norm=1e9, bf16=False, **changes,
+        )  # fmt: skip
+        train(config)
+        return weights(tmp_path / name)
+
+    before, whole = weights(Path(tiny)), stepped("whole", batch_size=4)
+    for size in (1, 2, 3):
+        parts = stepped(f"by {size}", batch_size=size, accumulate=-(-4 // size))
+        for name in before:
+            torch.testing.assert_close(parts[name], whole[name], atol=1e-5, rtol=1e-4, msg=name)
+    assert moved(before, whole, generation=True) and moved(before, whole, generation=False)
+
+
 class Tied(torch.nn.Module):
     """A unified model that is its own module, with one weight under two names."""
 
@@ -335,12 +388,71 @@ def test_lora_is_merged_into_an_ordinary_checkpoint(data, tiny, tmp_path):
     assert not torch.equal(before[key], after[key])
 
 
+def test_the_adapter_is_kept_in_pefts_own_files_and_gives_the_merged_model(data, tiny, tmp_path):
+    from peft import PeftModel
+
+    from datagen.models import load_model
+
+    train(TrainConfig(data, tmp_path, tiny, steps=2, lora=2, bf16=False, text_lr=1e-2))
+    kept = {p.name for p in (tmp_path / "adapter").iterdir()}
+    assert {"adapter_model.safetensors", "adapter_config.json"} <= kept
+    adapted = PeftModel.from_pretrained(load_model(tiny).module, str(tmp_path / "adapter"))
+    merged = adapted.merge_and_unload().state_dict()
+    for name, tensor in weights(tmp_path).items():
+        torch.testing.assert_close(merged[name], tensor, msg=name)
+
+
+@pytest.mark.parametrize("rank", [0, 2])
+def test_a_large_bfloat16_model_takes_small_steps_and_is_saved_as_it_was_stored(
+    data, tiny, tmp_path, monkeypatch, rank
+):
+    from pathlib import Path
+
+    from safetensors.torch import load_file
+
+    from datagen.models import load_model
+    from trainer import arguments
+    from trainer import trainer as module
+
+    def stored(name, device="cpu"):
+        model = load_model(name, device)
+        model.module.bfloat16()
+        return model
+
+    monkeypatch.setattr(arguments, "LORA_ABOVE", 10)
+    monkeypatch.setattr(module, "load_model", stored)
+    train(TrainConfig(data, tmp_path, tiny, steps=2, lora=rank, text_lr=1e-6, image_lr=1e-6))
+    kept = load_file(tmp_path / "trainer" / "checkpoint-2" / "model.safetensors")
+    assert {t.dtype for t in kept.values()} == {torch.float32}
+    assert {t.dtype for t in weights(tmp_path).values()} == {torch.bfloat16}
+    if rank:
+        assert all("lora_" in name for name in kept)
+        return
+    before = weights(Path(tiny))
+    steps = [
+        (kept[f"module.{k}"] - b.bfloat16().float()).abs().max()
+        for k, b in before.items()
+        if f"module.{k}" in kept
+    ]
+    assert min(steps) > 0 and max(steps) < 1e-4
+
+
+def test_a_reference_kl_holds_the_trace_back(data, tiny, tmp_path):
+    def apart(weight):
+        out = tmp_path / str(weight)
+        train(TrainConfig(data, out, tiny, steps=12, text_lr=1e-2, reference_kl=weight, bf16=False, lora=4))
+        rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
+        return [row["kl"] for row in rows if "kl" in row][-1]
+
+    assert apart(50.0) < apart(1e-6)
+
+
 def test_a_reference_penalty_holds_the_velocity_back(data, tiny, tmp_path):
     def drift(penalty):
         out = tmp_path / str(penalty)
         train(TrainConfig(data, out, tiny, steps=12, image_lr=1e-2, reference_penalty=penalty, bf16=False))
         rows = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-        return rows[-1]["drift"]
+        return [row["drift"] for row in rows if "drift" in row][-1]
 
     assert drift(50.0) < drift(1e-6)
 
@@ -426,3 +538,60 @@ def test_loggers_and_optimizers_that_do_not_exist_list_those_that_do(data, tmp_p
         TrainConfig(data, tmp_path, report_to=("tensorbored",))
     with pytest.raises(InputError, match="valid: adamw, adamw8bit"):
         TrainConfig(data, tmp_path, optimizer="adam8")
+
+
+def test_each_logging_step_is_a_line_for_the_person_at_the_terminal(data, tiny, tmp_path, capsys):
+    train(TrainConfig(data, tmp_path, tiny, steps=2, bf16=False))
+    (told,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("step ")]
+    assert told.startswith("step 1/2, loss text ")
+    assert "ESS text " in told and "gradient generation " in told and told.endswith(" image tokens/s")
+
+
+def test_tensorboard_holds_what_the_log_holds(data, tiny, tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    train(TrainConfig(data, tmp_path, tiny, steps=2, bf16=False, report_to=("tensorboard",)))
+    (events,) = tmp_path.rglob("events.out.tfevents.*")
+    told = EventAccumulator(str(events))
+    told.Reload()
+    first = json.loads((tmp_path / "log.jsonl").read_text().splitlines()[0])
+    names = [
+        "loss_text",
+        "loss_image",
+        "ess_text",
+        "weights_text/0",
+        "grad_norm_head",
+        "text_tokens_per_second",
+    ]
+    for name in names:
+        assert told.Scalars(f"train/{name}")[0].value == pytest.approx(first[name], rel=1e-5)
+
+
+def test_eight_bit_moments_train_and_resume(data, tmp_path, monkeypatch):
+    pytest.importorskip("torchao")
+    from datagen.models.bagel import BagelModel
+    from datagen.models.bagel.config import BagelConfig
+    from datagen.models.bagel.model import Bagel
+    from datagen.models.bagel.tokenizer import train_tokenizer
+
+    monkeypatch.setattr(torch._dynamo.config, "disable", True)  # each shape would be compiled on its own
+    config = BagelConfig(
+        vocab_size=320, hidden_size=64, intermediate_size=64, num_layers=1, num_heads=2, num_kv_heads=2
+    )
+    tokenizer = train_tokenizer(["red circle top left ; two blue stars"] * 20, 300)
+    BagelModel(Bagel(config), tokenizer).save(str(tmp_path / "base"))
+    whole = TrainConfig(
+        data, tmp_path / "w", str(tmp_path / "base"), steps=4, save_steps=2, bf16=False, optimizer="adamw8bit"
+    )
+    train(whole)
+    cut = dataclasses.replace(whole, out=tmp_path / "c")
+    with pytest.raises(Stop):
+        train(cut, stop_at(3))
+    state = torch.load(tmp_path / "c/trainer/checkpoint-2/optimizer.pt", weights_only=True)["state"]
+    assert "OptimState8bit" in {type(moments["exp_avg"]).__name__ for moments in state.values()}
+    train(dataclasses.replace(cut, resume=True))
+    before, a, b = weights(tmp_path / "base"), weights(tmp_path / "w"), weights(tmp_path / "c")
+    assert moved(before, a, generation=True) and moved(before, a, generation=False)
+    for name in a:
+        torch.testing.assert_close(b[name], a[name], msg=name)

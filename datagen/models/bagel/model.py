@@ -56,7 +56,6 @@ class Bagel(nn.Module):
         self.border = (0, 0)  # ids of <|vision_start|> and <|vision_end|>, set by the owner
         self.checkpointing = False
         self.packed = False  # train on packed rows
-        self.always_draw = False  # under sharding: every process runs both experts in every batch
         self.think: tuple[int, ...] = ()  # ids of the thinking prompt, set by the owner
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
@@ -147,10 +146,8 @@ class Bagel(nn.Module):
 
     def reduce(self, batch: UnifiedBatch, velocity: Tensor, target: Tensor, logits: Tensor) -> UnifiedLoss:
         """A prediction to losses; apart from ``predict`` so that a reference can share its noise."""
-        ce = logits.new_zeros(batch.labels.shape, dtype=torch.float32)
-        if len(logits):
-            flat = F.cross_entropy(logits.float(), batch.labels[batch.label_mask], reduction="none")
-            ce = ce.masked_scatter(batch.label_mask, flat)
+        flat = F.cross_entropy(logits.float(), batch.labels[batch.label_mask], reduction="none")
+        ce = flat.new_zeros(batch.labels.shape).masked_scatter(batch.label_mask, flat)  # also where none is
         opens = batch.label_mask & (batch.labels == self.border[0])
         words = batch.label_mask & ~opens
         text = (ce * words).sum(1) / words.sum(1).clamp(min=1)
@@ -167,9 +164,7 @@ class Bagel(nn.Module):
         n, length = batch.input_ids.shape
         drawn = batch.image_mask
         if not bool(drawn.any()):
-            if not self.always_draw:
-                return self.predict_text(batch)
-            drawn = torch.arange(n, device=device) == 0  # a picture of nothing, whose loss is masked
+            return self.predict_text(batch)
         x0 = self.patchify(batch.image.float())
         t = self.sample_t(n, device, generator)
         noise = torch.randn(x0.shape, generator=generator, device=device)

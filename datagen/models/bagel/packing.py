@@ -6,11 +6,20 @@ document only. On the CPU that is a boolean mask for SDPA; on a GPU a block mask
 skips the blocks between documents. Upstream packs the same way (``bagel.py``, ``create_sparse_mask``).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
+
+
+@cache
+def _block_mask() -> Any:
+    from torch.nn.attention.flex_attention import create_block_mask
+
+    return torch.compile(create_block_mask)  # uncompiled it would hold a mask of S x S
 
 
 @dataclass(frozen=True)
@@ -54,14 +63,15 @@ class Packing:
         text = ~self.image[k] & (self.place[k] <= self.place[q])
         return (self.document[q] == self.document[k]) & torch.where(self.image[q], picture, text)
 
+    @property
+    def rule(self) -> Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]:
+        """``visible`` as flex attention asks: for a batch and a head too, which change nothing."""
+        return lambda b, h, q, k: self.visible(q, k)
+
     def mask(self) -> Any:
         """What ``layers.attend`` takes: bool [1, 1, S, S], or flex attention's block mask on a GPU."""
         total, device = len(self.document), self.document.device
         if device.type == "cuda":
-            from torch.nn.attention.flex_attention import create_block_mask
-
-            return create_block_mask(
-                lambda b, h, q, k: self.visible(q, k), None, None, total, total, device=str(device)
-            )
+            return _block_mask()(self.rule, None, None, total, total, device=str(device))
         each = torch.arange(total, device=device)
         return self.visible(each[:, None], each[None, :])[None, None]

@@ -218,7 +218,7 @@ def test_an_example_without_an_image_costs_nothing(model):
 
 @pytest.mark.parametrize("kind", BUILD)
 def test_lora_training_lowers_the_loss_and_merges_into_an_ordinary_pipeline(kind, tmp_path):
-    from trainer.checkpoint import add_lora, merge_lora
+    from trainer.adapters import add_lora, merge_lora
 
     model = build(kind)
     add_lora(model.module, 4)

@@ -318,7 +318,7 @@ def test_overfitting_teaches_it_to_open_the_image_itself_and_the_folder_remember
 
 
 def test_lora_trains_adapters_only_and_merges_into_an_ordinary_checkpoint(model, tmp_path):
-    from trainer.checkpoint import add_lora, merge_lora
+    from trainer.adapters import add_lora, merge_lora
 
     lora = BUILD[model.name.removeprefix("tiny-")]()
     add_lora(lora.module, 4)
