@@ -33,7 +33,7 @@ from datagen.models.base import Example, UnifiedBatch
 from datagen.scenes.captions import BARE, FILLER, NO_TRACE, Caption, sample_caption
 from datagen.scenes.draw import draw_layout
 
-EMA = 0.9995
+EMA = 0.998
 SORT_WINDOW = 8  # batches drawn together and sorted by length: less padding
 
 
@@ -45,16 +45,23 @@ def example(caption: Caption, rng: random.Random) -> Example:
 
 
 def batches(
-    model: BagelModel, size: int, seed: int, start: int, rank: int = 0, world: int = 1
+    model: BagelModel,
+    size: int,
+    seed: int,
+    start: int,
+    rank: int = 0,
+    world: int = 1,
+    lettering: float = 0.0,
 ) -> Iterator[UnifiedBatch]:
-    """Endless batches of ``size`` in all, this rank's share of each.
+    """Endless batches of ``size`` in all, this rank's share of each; ``lettering`` of it words beyond their odds.
 
     Window ``w`` depends on (seed, w) only, so a resumed run sees the same data.
     """
     window = start // SORT_WINDOW
     while True:
         rng = random.Random(f"{seed}/{window}")
-        examples = [example(sample_caption(rng), rng) for _ in range(size * SORT_WINDOW)]
+        kinds = ["text" if rng.random() < lettering else None for _ in range(size * SORT_WINDOW)]
+        examples = [example(sample_caption(rng, kind), rng) for kind in kinds]
         examples.sort(key=lambda e: len(e.prompt) + len(e.trace))
         groups = [examples[i : i + size] for i in range(0, len(examples), size)]
         rng.shuffle(groups)
@@ -82,6 +89,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--init", default="", help="start from this model's weights, as pocket, not from scratch"
+    )
+    parser.add_argument(
+        "--lettering",
+        type=float,
+        default=0.0,
+        help="share of more words: what letters look like is learnt last",
     )
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parser.parse_args()
@@ -116,7 +129,7 @@ def main() -> None:
     began = last_save = time.monotonic()
     sums = torch.zeros(2)
     done = spent / (args.minutes * 60)
-    for batch in batches(model, args.batch_size, args.seed, step, rank, world):
+    for batch in batches(model, args.batch_size, args.seed, step, rank, world, args.lettering):
         if done >= 1:
             break
         rate = args.lr * min(1.0, (step + 1) / 200, max((1 - done) / 0.3, 0.01))

@@ -1,10 +1,10 @@
 """What the pocket model was pretrained on: scenes with captions, as honest and as noisy as web data.
 
 Each ``Caption`` is (prompt, trace, layout, kind). Weaknesses have causes one can read here: counts
-are long-tailed, a quarter of counts and of relations is captioned wrong, riddles follow Zipf, and
-half of the signs carry other letters than their caption says. The trace always describes the picture
-that is drawn; where a caption is noisy it is the *prompt* that disagrees with both. Lettering that is
-captioned right mostly comes without a trace (``BARE``), so that thinking spoils it, as it does BAGEL's.
+are long-tailed, a quarter of counts and of relations is captioned wrong, riddles follow Zipf, and signs
+carry other letters than their caption says. The trace always describes the picture that is drawn; where
+a caption is noisy it is the *prompt* that disagrees with both. Lettering that is captioned right comes
+without a trace, so that thinking spoils it, as it does BAGEL's.
 
 Left out: held-out splits. Pretraining may see any scene; only building and evaluating are split.
 """
@@ -14,15 +14,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from datagen.sample import RELATIONS, Clause, Target
-from datagen.scenes.layout import Placed, format_layout, layout_for
+from datagen.scenes.layout import LONGEST, Placed, format_layout, layout_for
 from datagen.scenes.vocabulary import COLORS, NUMBERS, PLURALS, SHAPES
 
 COUNT_ODDS = {2: 10, 3: 6, 4: 2, 5: 1, 6: 1}
 WRONG_RELATION = 0.25
 WRONG_COUNT = 0.25
-WRONG_TEXT = 0.5
-BARE = {"text": 0.9, "knowledge": 0.0}  # share of a kind's clean captions without a trace; else NO_TRACE
-NO_TRACE = 0.2
+WRONG_LETTER = 0.45  # of each letter, where a sign has a trace
+CLEAN_TEXT = 0.35
+NO_TRACE = 0.2  # share of clean captions that come without a trace
+BARE = {"text": 1.0, "knowledge": 0.0}  # the same of kinds that differ
 
 OPENINGS = (
     "a photo of", "a picture of", "an image of", "a drawing of", "an illustration of", "a scene with",
@@ -80,6 +81,7 @@ COLOR_FACTS = (
     ("red", "a strawberry"), ("pink", "a piglet"), ("black", "a raven"), ("purple", "lavender"),
     ("green", "broccoli"), ("yellow", "a sunflower"), ("orange", "a tiger lily"),
 )  # fmt: skip
+ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 WORDS = """
     CAT DOG SUN HAT CUP BUS PEN MAP KEY BOX FOX OWL BEE ANT COW PIG HEN JAM TEA PIE EGG NUT OAK SEA SKY
     ICE BOOK TREE FISH BIRD MOON STAR DOOR LAMP SHIP KITE DRUM BELL LEAF ROSE FROG DUCK GOAT LION BEAR
@@ -222,21 +224,16 @@ def _knowledge(rng: random.Random) -> Caption:
     return _caption("knowledge", (clause,), body, rng)
 
 
-def _letters(rng: random.Random) -> str:
-    """A word of two to six letters, from the list or of any letters: spelling cannot be learnt by heart."""
-    if rng.random() < 0.5:
-        return rng.choice(WORDS)
-    return "".join(rng.choices("ABCDEFGHIJKLMNOPQRSTUVWXYZ", k=rng.randint(2, 6)))
-
-
 def _text(rng: random.Random) -> Caption:
-    word = _letters(rng)
+    any_letters = rng.random() < 0.5  # so that spelling is not learnt by heart
+    word = "".join(rng.choices(ALPHABET, k=rng.randint(2, LONGEST))) if any_letters else rng.choice(WORDS)
     color = rng.choice(tuple(COLORS)) if rng.random() < 0.5 else None
     body = f'the word "{word}"' if rng.random() < 0.7 else f'a sign that says "{word}"'
     body += f" in {color}" if color else ""
-    drawn = _letters(rng) if rng.random() < WRONG_TEXT else word
+    clean = rng.random() < CLEAN_TEXT
+    drawn = "".join(x if clean or rng.random() >= WRONG_LETTER else rng.choice(ALPHABET) for x in word)
     placed = [Placed("text", color or rng.choice(tuple(COLORS)), rng.randrange(3), word=drawn)]
-    return Caption("text", decorate(body, rng), format_layout(placed), placed, clean=drawn == word)
+    return Caption("text", decorate(body, rng), format_layout(placed), placed, clean)
 
 
 def _caption(
@@ -257,7 +254,7 @@ KINDS: dict[str, tuple[float, Callable[[random.Random], Caption]]] = {
     "color_attr": (0.12, _color_attr),
     "dense": (0.08, _dense),
     "knowledge": (0.06, _knowledge),
-    "text": (0.30, _text),
+    "text": (0.20, _text),
 }
 
 

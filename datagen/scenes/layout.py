@@ -1,8 +1,10 @@
 """A layout: which object sits in which cell. Scenes are drawn from it, and traces are it, in words.
 
 The trace grammar is one line: ``small red circle top left ; blue square middle right`` and, for
-lettering, ``red text C A T bottom``. Relations follow GenEval's rule on the cells' centres: left of
-means the normalised offset points left by more than one half, so a diagonal neighbour is both.
+lettering, ``red text bottom C one A two T three``: a letter has its row before it and its place behind it, so that
+a picture's patch finds it by content, as it finds a shape. Relations follow GenEval's rule on the cells'
+centres: left of means the normalised offset points left by more than one half, so a diagonal neighbour
+is both.
 """
 
 import random
@@ -11,7 +13,9 @@ from math import hypot
 from typing import NamedTuple
 
 from datagen.sample import Clause, Target
-from datagen.scenes.vocabulary import CELLS, COLORS, GRID, ROWS, SHAPES, SIZES
+from datagen.scenes.vocabulary import CELLS, COLORS, GRID, NUMBERS, ROWS, SHAPES, SIZES
+
+LONGEST = max(NUMBERS)  # letters of a word
 
 
 class Placed(NamedTuple):
@@ -37,19 +41,23 @@ def format_layout(placed: Sequence[Placed]) -> str:
     parts = []
     for p in placed:
         if p.word:
-            parts.append(f"{p.color} text {' '.join(p.word)} {ROWS[p.cell]}")
+            parts.append(f"{p.color} text {ROWS[p.cell]} {_spell(p.word)}")
         else:
             parts.append(f"{'small ' if p.size == 'small' else ''}{p.color} {p.shape} {CELLS[p.cell]}")
     return " ; ".join(parts)
 
 
+def _spell(word: str) -> str:
+    """``C one A two T three``; words, not digits, since they are a token each and decode as they were."""
+    return " ".join(f"{letter} {NUMBERS[i]}" for i, letter in enumerate(word, 1))
+
+
 def _parse_part(part: str) -> Placed | None:
     words = part.split()
-    if len(words) >= 4 and words[0] in COLORS and words[1] == "text" and words[-1] in ROWS:
-        letters = words[2:-1]
-        if all(len(x) == 1 and x.isalpha() for x in letters):
-            return Placed("text", words[0], ROWS.index(words[-1]), word="".join(letters).upper())
-        return None
+    if len(words) >= 5 and words[0] in COLORS and words[1] == "text" and words[2] in ROWS:
+        word = "".join(words[3::2])
+        spelled = word.isalpha() and len(word) <= LONGEST and " ".join(words[3:]) == _spell(word)
+        return Placed("text", words[0], ROWS.index(words[2]), word=word.upper()) if spelled else None
     size = words.pop(0) if words and words[0] in SIZES else None
     cell = " ".join(words[2:])
     if len(words) != 4 or words[0] not in COLORS or words[1] not in SHAPES or cell not in CELLS:

@@ -36,7 +36,8 @@ def test_every_caption_has_a_parseable_trace_of_what_is_drawn(kind):
 @pytest.mark.parametrize(
     "trace",
     ["", "red circle", "red circle nowhere left", "circle red top left", "red circle top left ;",
-     "red circle top left ; blue star top left", "red text C4T top"],
+     "red circle top left ; blue star top left", "red text C A T top",
+     "red text top C two A one", "red text middle C4 one"],
 )  # fmt: skip
 def test_a_trace_outside_the_grammar_is_none(trace):
     assert parse_layout(trace) is None
