@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from datagen.decontaminate import NEAR, SAME_OPENING, Evaluation
-from datagen.dedupe import Index
 from datagen.embedding import SparseRows, TextSpace, prompt_vector, words_vector
 from datagen.guard import NEAR_DUPLICATE, EvaluationIndex, PromptGuard, Said, self_similarity
 from datagen.llm.template import TemplateLLM
+from datagen.neighbours import Index
 from datagen.prompting import write_recipe
 from datagen.prompts import check_prompt, phrase, write_prompts
 from datagen.prompts.write import REGION_FULL
