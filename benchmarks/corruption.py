@@ -39,13 +39,13 @@ def harm(run: Path, other: Path, kind: str, rng: random.Random) -> list[Path]:
         return [path]
     data = sorted((dataset / "data").iterdir())
     if kind == "swap":
-        first, second = rng.sample(rng.choice([shards, [*data, dataset / "README.md"]]), 2)
+        first, second = rng.sample(rng.choice([shards, [*data, dataset / "croissant.json"]]), 2)
         held = first.read_bytes()
         first.write_bytes(second.read_bytes())
         second.write_bytes(held)
         return [first, second]
     made_from = [*shards, run / "manifest.json", run / "shards.jsonl", run / "prompts.jsonl"]
-    path = rng.choice(rng.choice([made_from, [*data, *sorted(dataset.glob("*.*"))]]))
+    path = rng.choice(rng.choice([made_from, [*data, *sorted(dataset.glob("*.json"))]]))
     held = path.read_bytes()
     if kind == "other":
         path.write_bytes((other / path.relative_to(run)).read_bytes())

@@ -1,7 +1,8 @@
 """``checksums.json``: what a dataset folder was written as, so that what is not that is told.
 
-It holds the sha256 of every file beside it and of its own list, and stands or falls byte for byte: a digit
-changed anywhere, a row count too, is told. Left out: signatures. It tells damage, not an author.
+It holds the sha256 of the data, of its description for programs and of its own list, and stands or falls byte
+for byte: a digit changed anywhere, a row count too, is told. Left out: the card, which people edit before they
+publish, and signatures: it tells damage, not an author.
 """
 
 import hashlib
@@ -28,7 +29,7 @@ def checksums(files: Mapping[str, Mapping[str, Any]]) -> str:
 
 
 def verify(folder: Path) -> dict[str, int]:
-    """Rows by file of data of a dataset folder whose every byte is as it was written.
+    """Rows by file of data of a dataset folder whose data are as they were written.
 
     Raises ``InputError`` when there is no dataset, ``WorkError`` naming a file that is missing, changed or
     was not there.

@@ -112,9 +112,9 @@ class DatasetWriter:
                     data[f"data/{path.name}"] = {"sha256": digest(path), "rows": rows, "bytes": size}
             columns = {name: (self.features[name].dtype, about) for name, about in COLUMNS.items()}
             sums = {name: {"sha256": f["sha256"], "rows": f["rows"]} for name, f in data.items()}
-            for name, text in (("README.md", card), (CROISSANT, croissant(card, columns, data))):
-                (self.partial / name).write_text(text, encoding="utf-8")
-                sums[name] = {"sha256": digest(self.partial / name)}
+            (self.partial / "README.md").write_text(card, encoding="utf-8")
+            (self.partial / CROISSANT).write_text(croissant(card, columns, data), encoding="utf-8")
+            sums[CROISSANT] = {"sha256": digest(self.partial / CROISSANT)}
             (self.partial / CHECKSUMS).write_text(checksums(sums), encoding="utf-8")
             replace_folder(self.partial, self.folder)
 

@@ -190,10 +190,20 @@ def test_a_merge_refuses_what_it_cannot_trust(tmp_path):
         merge([a], tmp_path / "c")
     with pytest.raises(InputError, match="exists"):
         merge([a, b], a)
-    (b / "README.md").write_text("another card")
-    with pytest.raises(WorkError, match=r"README\.md: missing, torn or changed"):
+    (b / "croissant.json").write_text("{}")
+    with pytest.raises(WorkError, match=r"croissant\.json: missing, torn or changed"):
         merge([a, b], tmp_path / "c")
     assert not (tmp_path / "c").exists()
+
+
+def test_a_card_may_be_edited_by_hand(tmp_path):
+    folder = dataset(tmp_path / "d", sample(0))
+    with (folder / "README.md").open("a") as card:
+        card.write("\nThanks to everyone.\n")
+    assert sum(verify(folder).values()) == 1
+    (folder / "README.md").unlink()
+    merge([folder, dataset(tmp_path / "e", sample(1))], tmp_path / "both")
+    assert sum(verify(tmp_path / "both").values()) == 2
 
 
 def test_a_list_of_checksums_is_held_against_its_own(tmp_path):
