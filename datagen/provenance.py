@@ -21,7 +21,7 @@ Record = dict[str, Any]
 VERSIONS = ("datagen", "torch", "transformers", "datasets", "diffusers", "ray", "faiss-cpu", "vllm")
 PLACES = (
     "--run", "--out", "--workers", "--ray-address", "--model-gpus", "--reward-workers", "--reward-gpus",
-    "--llm-workers", "--llm-gpus", "--timeout",
+    "--llm-workers", "--llm-gpus", "--llm-batch", "--timeout",
 )  # fmt: skip
 SWITCHES = ("--force", "--json", "--debug")
 # Of the weights, as their makers state them; what is not here says so on the card.
@@ -81,9 +81,13 @@ def _made(account: Account, settings: Mapping[str, Any]) -> Record:
 
 
 def read_record(folder: Path) -> Record:
-    """The record of the dataset in ``folder``; empty for one whose card has none."""
-    found = _BLOCK.search((folder / "README.md").read_text(encoding="utf-8"))
-    return json.loads(found[1]) if found else {}
+    """The record of the dataset in ``folder``; empty for one whose card has none, or none that can be read."""
+    try:
+        found = _BLOCK.search((folder / "README.md").read_text(encoding="utf-8"))
+        record = json.loads(found[1]) if found else {}
+    except (OSError, ValueError):  # people edit cards, and no data depend on it
+        return {}
+    return record if isinstance(record, dict) else {}
 
 
 def record_text(record: Record) -> str:
