@@ -40,10 +40,9 @@ def linked(
     order = np.lexsort((*_rank(keys), labels))
     bounds = np.flatnonzero(np.diff(labels[order])) + 1
     starts, ends = np.r_[0, bounds], np.r_[bounds, len(order)]
-    several = ends - starts > 1
-    gone: list[int] = []
-    keepers: list[int] = []
-    for groups in _batches(list(zip(starts[several].tolist(), ends[several].tolist())), fits):
+    size = ends - starts
+    gone, keepers = _pairs(order[starts[size == 2]], order[ends[size == 2] - 1], load, threshold, fits)
+    for groups in _batches(list(zip(starts[size > 2].tolist(), ends[size > 2].tolist())), fits):
         members = np.concatenate([order[start:end] for start, end in groups])
         if len(members) > fits:
             found = near_duplicates_in_blocks(_vectors_of(load, members), len(members), threshold, fits)
@@ -172,6 +171,19 @@ def dedupe_images(samples: Sequence[Sample], threshold: float) -> list[Sample]:
 def _rank(keys: np.ndarray) -> tuple[np.ndarray, ...]:
     """Who is kept before whom, for ``np.lexsort``: by reward, then by id."""
     return keys["row"], keys["id"], -keys["reward"]
+
+
+def _pairs(
+    first: np.ndarray, second: np.ndarray, load: Load, threshold: float, fits: int
+) -> tuple[list[int], list[int]]:
+    """Labels that two share, all at once: most fingerprints in common are chance. Who is gone, and for whom."""
+    near = np.zeros(len(first), bool)
+    step = max(fits // 2, 1)
+    for start in range(0, len(first), step):
+        some = slice(start, start + step)
+        one, other = (vectors(load(rows[some])) for rows in (first, second))
+        near[some] = np.einsum("ij,ij->i", one, other) > threshold
+    return second[near].tolist(), first[near].tolist()
 
 
 def _batches(groups: Sequence[tuple[int, int]], fits: int) -> Iterator[list[tuple[int, int]]]:
