@@ -9,9 +9,7 @@ from datagen.errors import WorkError
 from trainer.data import load_examples
 
 
-@pytest.mark.parametrize(
-    "name", ["README.md", CHECKSUMS, "croissant.json", "data/train-00000-of-00001.parquet"]
-)
+@pytest.mark.parametrize("name", [CHECKSUMS, "croissant.json", "data/train-00000-of-00001.parquet"])
 def test_a_changed_bit_is_told_before_training_by_the_files_name(weighted_dataset, tmp_path, name):
     folder = tmp_path / "d"
     shutil.copytree(weighted_dataset, folder)
