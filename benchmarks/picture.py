@@ -11,7 +11,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-SIDE, FRAME, GAP, CAPTION = 132, 5, 14, 76
+SIDE, FRAME, GAP, CAPTION = 132, 5, 14, 92
 RIGHT, WRONG, INK = (46, 160, 67), (207, 34, 46), (36, 41, 47)
 
 
