@@ -24,9 +24,9 @@ Progress = Callable[[str, int, int], None]
 class Resources:
     """Who works where. ``workers`` 0 is this process; ``reward_workers`` 0 scores where it was rendered.
 
-    GPUs are of each worker, and may be a fraction; None is one where there are any. ``timeout``: seconds
+    ``least`` and ``reward_least`` make those pools elastic: Ray keeps between so many and all of them. GPUs are of each worker, and may be a fraction; None is one where there are any. ``timeout``: seconds
     that a prompt may take before its worker is taken for hung. ``llm_workers`` write prompts before that
-    (0: this process does), each with ``llm_gpus``.
+    (0: this process does), each with ``llm_gpus``, and are handed ``llm_batch`` requests at a time.
     """
 
     workers: int = 0
@@ -37,6 +37,9 @@ class Resources:
     timeout: float = 600.0
     llm_workers: int = 0
     llm_gpus: float = 0.0
+    llm_batch: int = 32
+    least: int | None = None
+    reward_least: int | None = None
 
 
 @dataclass(frozen=True)
@@ -116,18 +119,18 @@ def make_shards(
     else:
         journals.mkdir(exist_ok=True)  # a worker of a driver that was just killed may still write
 
-        def guarded(name: str, make: Any, count: int, gpus: float | None) -> Stage:
+        def guarded(name: str, make: Any, count: int, gpus: float | None, least: int | None) -> Stage:
             guard = partial(Guarded, name, make, journals, who.timeout, make is Render)
             first = make is not Score
-            return Stage(name, partial(Reading, plan, guard) if first else guard, count, gpus, None)
+            return Stage(name, partial(Reading, plan, guard) if first else guard, count, gpus, None, least)
 
         if who.reward_workers:
             stages = [
-                guarded("render", Render, who.workers, who.model_gpus),
-                guarded("score", Score, who.reward_workers, who.reward_gpus),
+                guarded("render", Render, who.workers, who.model_gpus, who.least),
+                guarded("score", Score, who.reward_workers, who.reward_gpus, who.reward_least),
             ]
         else:
-            stages = [guarded("candidates", Make, who.workers, who.model_gpus)]
+            stages = [guarded("candidates", Make, who.workers, who.model_gpus, who.least)]
     for _, written in run_stages(stages, left, who.address):
         yield written
         done += 1

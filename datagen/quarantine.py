@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol, Self
 
+from datagen.cluster import node_id, node_is_alive, worker_id
 from datagen.errors import ModelError
 from datagen.journal import Journal
-from datagen.workers import node_id, node_is_alive, worker_id
 
 DEATHS = 3  # of workers, until a prompt is at fault
+LOADING = 4 * 3600.0  # seconds until a worker that loads is taken for hung: a first start downloads
 WAITS = ".rendered"  # a shard that was rendered and not yet scored
 
 
@@ -53,14 +54,21 @@ class Work(Protocol):
 class Guarded:
     """``make()``'s work under a journal: what kills workers is found, and left out.
 
-    ``seconds`` a prompt, until a worker that has not done with it is taken for hung;
-    ``hands_on`` where another stage goes on with the result, for the progress.
+    ``seconds`` a prompt, until a worker that has not done with it is taken for hung, and ``loading`` for all
+    that a recipe needs; ``hands_on`` where another stage goes on with the result, for the progress.
     """
 
     def __init__(
-        self, name: str, make: Callable[[], Work], journals: Path, seconds: float, hands_on: bool = False
+        self,
+        name: str,
+        make: Callable[[], Work],
+        journals: Path,
+        seconds: float,
+        hands_on: bool = False,
+        loading: float = LOADING,
     ) -> None:
-        self.name, self.journals, self.seconds, self.hands_on = name, journals, seconds, hands_on
+        self.name, self.journals, self.hands_on = name, journals, hands_on
+        self.seconds, self.loading = seconds, loading
         self.work = make()
         self.loaded: set[str] = set()
 
@@ -93,7 +101,7 @@ class Guarded:
         return done
 
     def _load(self, item: Any) -> None:
-        """Outside of the clock: a first start downloads. Three deaths here are no prompt's fault."""
+        """On a clock of its own. Three deaths here are no prompt's fault."""
         recipe = item.recipe
         if recipe in self.loaded:
             return
@@ -103,7 +111,7 @@ class Guarded:
                 f"{DEATHS} workers died while they loaded what recipe {recipe!r} needs to {self.name}: "
                 f"{journal.reasons[recipe]}"
             )
-        with journal.attempt(recipe):
+        with journal.attempt(recipe, self.loading):
             self.work.load(item)
         journal.close()
         self.loaded.add(recipe)

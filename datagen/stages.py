@@ -18,6 +18,8 @@ from datagen.scores import check_rewards, score_candidates
 from datagen.shards import write_shard
 from datagen.traces import write_traces
 
+_recipes: dict[str, tuple[dict[str, Any], Recipe]] = {}
+
 
 @dataclass(frozen=True)
 class Job:
@@ -41,7 +43,11 @@ class Job:
         return replace(self, prompts=tuple(s for s in self.prompts if s.group_id in groups))
 
     def resolved(self) -> Recipe:
-        return parse_recipe(self.settings, self.recipe)
+        """The recipe. A worker reads one once: checking it draws targets, which takes as long as a small shard."""
+        known = _recipes.get(self.recipe)
+        if known is None or known[0] != self.settings:
+            known = _recipes[self.recipe] = self.settings, parse_recipe(self.settings, self.recipe)
+        return known[1]
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Ray Data, and only ``pool`` beside it knows Ray: items through stages, each a pool of processes.
+"""Ray Data: items through stages, each a pool of processes.
 
 A stage is a function of plain values; an actor builds it once and keeps its model loaded. Values travel
 between stages by reference, in Ray's object store; the driver holds the first ones and the last ones.
@@ -6,25 +6,30 @@ Ray Data does the scheduling, the backpressure and the retries: a worker that di
 another node if its own is gone, and its items tried again; what a node took with it is computed anew.
 ``workers=0`` calls the same functions in this process, with identical results.
 
-Actors ask for half a CPU, because pools that hold every CPU starve Ray's own tasks in silence. One
-thread a process everywhere: it makes results equal, and for a small model on a CPU two such processes
+Ray Data's own checkpoint (``ray.data.checkpoint``, alpha) is not used: it notes which rows a write has passed,
+keeps them all in memory, and knows no checksum, so that a torn or swapped file would count as done. The manifest does.
+
+One thread a process everywhere: it makes results equal, and for a small model on a CPU two such processes
 are twice as fast as two threads.
 """
 
 import logging
-import os
+import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from datagen.cluster import CPUS, packed_error, raised_again, ray_session
 from datagen.errors import DatagenError, InputError, WorkError
 
 TRIES = 3
-CPUS = 0.5
-STORE = 2 * 2**30  # bytes of shared memory that a Ray of our own takes at most
-WINDOW = 16_384  # items an execution: the driver holds a block for each, and makes them all before it begins
+WINDOW = 2048  # rows of an execution: the driver holds a block of each, and makes them all before it begins
+# A row costs Ray some 20 ms. Where items are quicker, a first execution of few finds it out, and rows hold several.
+PROBE = 64  # items of each worker in the first
+MANY = 1024  # items left that make it worth while
+TOGETHER, SECONDS = 16, 0.5  # at most in a row, and what they may take
 DEATHS_AT_START = 1000  # in a row, a pool; a node that goes takes starting workers with it
 
 
@@ -33,7 +38,8 @@ class Stage:
     """``make()`` builds the stage's function, once a worker.
 
     ``gpus`` a worker; None is one where Ray has GPUs, and none elsewhere. ``tries`` None is for a
-    function that counts its own deaths: Ray then retries for ever.
+    function that counts its own deaths: Ray then retries for ever. ``least`` makes the pool elastic: Ray
+    keeps between ``least`` and ``workers``, by what waits for them.
     """
 
     name: str
@@ -41,6 +47,12 @@ class Stage:
     workers: int = 1
     gpus: float | None = None
     tries: int | None = TRIES
+    least: int | None = None
+
+    @property
+    def needed(self) -> int:
+        """Workers that must find room."""
+        return self.workers if self.least is None else min(self.least, self.workers)
 
 
 def run_jobs(
@@ -85,29 +97,8 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def worker_id() -> str:
-    """Of the Ray actor that asks, kept when it is restarted; empty outside of Ray."""
-    import ray
-
-    return ray.get_runtime_context().get_actor_id() or "" if ray.is_initialized() else ""
-
-
-def node_id() -> str:
-    """Of the Ray node that asks; empty outside of Ray."""
-    import ray
-
-    return ray.get_runtime_context().get_node_id() if ray.is_initialized() else ""
-
-
-def node_is_alive(node: str) -> bool:
-    """Whether Ray still has that node; True outside of Ray."""
-    import ray
-
-    return not ray.is_initialized() or any(n["NodeID"] == node and n["Alive"] for n in ray.nodes())
-
-
 class _Worker:
-    """What an actor runs: blocks of one row, the value pickled. An error is a row too.
+    """What an actor runs: blocks of one row, whose value is pickled items. An error is a row too.
 
     Ray cannot carry an exception whose constructor takes more than its message, and an error while a
     model loads would look like a dead worker: so the stage's function is built on the first call.
@@ -129,60 +120,44 @@ class _Worker:
         try:
             if self.function is None:
                 self.function = self.make()
-            value = cloudpickle.dumps(self.function(cloudpickle.loads(batch["value"][0])))
+            items = cloudpickle.loads(batch["value"][0])
+            value = cloudpickle.dumps([self.function(item) for item in items])
         except DatagenError as error:
             raised = packed_error(error)
-        return {"number": batch["number"], "value": [value], "raised": [raised]}
-
-
-@contextmanager
-def ray_session(workers: int, address: str | None) -> Iterator[None]:
-    """A Ray for the length of the ``with``: the one that runs, that of ``address``, or one of our own.
-
-    Raises ``InputError`` when it cannot be reached.
-    """
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its processes' logs still have all
-    import ray
-
-    ours = not ray.is_initialized()
-    if ours:
-        local = {
-            "num_cpus": workers,
-            "object_store_memory": min(STORE, _memory() // 5),
-        }
-        try:
-            ray.init(
-                address=address,
-                include_dashboard=False,
-                log_to_driver=False,
-                configure_logging=False,
-                **({} if address else local),
-            )
-        except (ConnectionError, ValueError) as error:
-            why = str(error).strip().splitlines()[0]
-            raise InputError(f"Ray at {address or 'this machine'}: {why}") from error
-    try:
-        yield
-    finally:
-        if ours:
-            ray.shutdown()
-
-
-def _memory() -> int:
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return {"first": batch["first"], "value": [value], "raised": [raised]}
 
 
 def _run_on_ray(
     stages: Sequence[Stage], items: Sequence[Any], address: str | None
 ) -> Iterator[tuple[int, Any]]:
-    with ray_session(sum(stage.workers for stage in stages), address):
-        for start in range(0, len(items), WINDOW):
-            for number, result in _window(stages, items[start : start + WINDOW], address is not None):
+    workers = sum(stage.workers for stage in stages)
+    # Rows of several items only where stages count their own deaths: Ray counts those of a row.
+    probes = PROBE * workers if all(stage.tries is None for stage in stages) else 0
+    with ray_session(workers, address, sum(stage.needed for stage in stages)):
+        start, together = 0, 1
+        while start < len(items):
+            probing = bool(probes) and start == 0 and len(items) > probes + MANY
+            some = items[start : start + (probes if probing else WINDOW * together)]
+            times: list[float] = []
+            for number, result in _window(stages, some, together, address is not None):
+                if probing:
+                    times.append(time.monotonic())
                 yield start + number, result
+            if probing:
+                together = _together(times, workers)
+            start += len(some)
 
 
-def _window(stages: Sequence[Stage], items: Sequence[Any], may_grow: bool) -> Iterator[tuple[int, Any]]:
-    """One execution of Ray Data."""
+def _together(times: Sequence[float], workers: int) -> int:
+    """Items for a row, by when others were done; the first of those waited for the workers to start."""
+    pace = (times[-1] - times[0]) * workers / (len(times) - 1)
+    return max(1, min(TOGETHER, int(SECONDS / max(pace, 1e-6))))
+
+
+def _window(
+    stages: Sequence[Stage], items: Sequence[Any], together: int, may_grow: bool
+) -> Iterator[tuple[int, Any]]:
+    """One execution of Ray Data, ``together`` items a row."""
     import ray
     from ray import cloudpickle
     from ray.exceptions import RayError, RayTaskError
@@ -193,10 +168,14 @@ def _window(stages: Sequence[Stage], items: Sequence[Any], may_grow: bool) -> It
     )  # after its import; what it logs is raised as well
     context.enable_progress_bars = False  # ours shows the stages, also where there is no terminal
     context.print_on_execution_start = False
+    context.memory_usage_poll_interval_s = None  # a thread for each item, for statistics that nobody reads
     context.execution_no_progress_timeout_s = -1  # a slow shard, or a cluster that has yet to grow
     context.max_consecutive_actor_init_deaths = DEATHS_AT_START
-    pools = _sized(stages, ray.cluster_resources(), may_grow)
-    rows = [{"number": n, "value": cloudpickle.dumps(i), "raised": b""} for n, i in enumerate(items)]
+    pools = sized(stages, ray.cluster_resources(), may_grow)
+    rows = [
+        {"first": first, "value": cloudpickle.dumps(list(items[first : first + together])), "raised": b""}
+        for first in range(0, len(items), together)
+    ]
     data = ray.data.from_items(rows, override_num_blocks=len(rows))
     warnings.filterwarnings("ignore", "`ray_remote_args`")  # it has no other way to bound retries
     for stage in pools:
@@ -204,7 +183,9 @@ def _window(stages: Sequence[Stage], items: Sequence[Any], may_grow: bool) -> It
             _Worker,
             fn_constructor_args=(stage.make,),
             batch_size=1,
-            compute=ray.data.ActorPoolStrategy(size=min(stage.workers, len(items))),
+            compute=ray.data.ActorPoolStrategy(
+                min_size=min(stage.needed, len(rows)), max_size=min(stage.workers, len(rows))
+            ),
             num_cpus=CPUS,
             num_gpus=stage.gpus,
             **_retries(stage.tries),
@@ -215,7 +196,7 @@ def _window(stages: Sequence[Stage], items: Sequence[Any], may_grow: bool) -> It
             for row in batch.to_pylist():
                 if row["raised"]:
                     raise raised_again(row["raised"])
-                yield row["number"], cloudpickle.loads(row["value"])
+                yield from enumerate(cloudpickle.loads(row["value"]), row["first"])
     except RayTaskError:
         raise  # a stage's own exception: a bug, and its traceback says where
     except RayError as error:
@@ -223,7 +204,7 @@ def _window(stages: Sequence[Stage], items: Sequence[Any], may_grow: bool) -> It
         raise WorkError(f"a job killed its worker {TRIES} times: {why}") from error
 
 
-def _sized(stages: Sequence[Stage], has: dict[str, float], may_grow: bool) -> list[Stage]:
+def sized(stages: Sequence[Stage], has: dict[str, float], may_grow: bool) -> list[Stage]:
     """The stages with their GPUs settled. Raises ``InputError`` for more than a machine has.
 
     Ray would wait for the missing ones in silence; a cluster may grow them.
@@ -231,11 +212,11 @@ def _sized(stages: Sequence[Stage], has: dict[str, float], may_grow: bool) -> li
     gpus = has.get("GPU", 0.0)
     out = [replace(s, gpus=float(gpus > 0)) if s.gpus is None else s for s in stages]
     for kind, want, there in (
-        ("GPUs", sum(s.workers * (s.gpus or 0) for s in out), gpus),
-        ("CPUs", sum(s.workers * CPUS for s in out), has.get("CPU", 0.0)),
+        ("GPUs", sum(s.needed * (s.gpus or 0) for s in out), gpus),
+        ("CPUs", sum(s.needed * CPUS for s in out), has.get("CPU", 0.0)),
     ):
         if want > there and not may_grow:
-            asked = " and ".join(f"{s.workers} {s.name} worker{'s' * (s.workers > 1)}" for s in out)
+            asked = " and ".join(f"{s.needed} {s.name} worker{'s' * (s.needed > 1)}" for s in out)
             raise InputError(f"{asked} want {want:g} {kind} and this machine has {there:g}; ask for less")
     return out
 
@@ -243,20 +224,3 @@ def _sized(stages: Sequence[Stage], has: dict[str, float], may_grow: bool) -> li
 def _retries(tries: int | None) -> dict[str, Any]:
     """Ray Data retries for ever by itself."""
     return {} if tries is None else {"max_restarts": -1, "max_task_retries": tries - 1}
-
-
-def packed_error(error: DatagenError) -> bytes:
-    """For ``raised_again`` in another process, where its constructor's arguments are not known."""
-    from ray import cloudpickle
-
-    return cloudpickle.dumps((type(error), str(error), vars(error)))
-
-
-def raised_again(packed: bytes) -> DatagenError:
-    """The error as it was."""
-    from ray import cloudpickle
-
-    kind, message, fields = cloudpickle.loads(packed)
-    error: DatagenError = kind.__new__(kind, message)
-    error.__dict__.update(fields)
-    return error

@@ -72,6 +72,17 @@ def test_only_the_prompt_that_kills_is_left_out_and_the_reason_is_told(pool, tmp
     assert [p.name for p in tmp_path.iterdir()] == ["once"]
 
 
+def test_a_model_that_hangs_while_it_loads_is_told_where(pool, tmp_path):
+    def make():
+        work = Listing()
+        work.load = lambda item: time.sleep(60)
+        return work
+
+    guard = partial(Guarded, "draw", make, tmp_path, 60.0, False, 0.5)
+    with pytest.raises(ModelError, match=r"3 workers died while they loaded .*: hung: .*test_stages\.py"):
+        list(run_stages([Stage("draw", guard, 1, 0, None)], [job("a", "w")]))
+
+
 def dead(folder, name, key, times):
     """The journal of a shard after ``times`` workers died."""
     for _ in range(times):

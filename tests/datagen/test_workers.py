@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from datagen import workers
 from datagen.errors import InputError, ModelError, UnknownName, WorkError
 from datagen.workers import Stage, run_jobs, run_stages
 
@@ -81,6 +82,29 @@ def test_items_go_through_the_stages_and_an_error_of_the_first_is_raised():
     assert sorted(run_stages(stages, [4, 6])) == [(0, 4), (1, 9)]
     with pytest.raises(ModelError, match="3 is odd"):
         list(run_stages(stages, [3]))
+
+
+def test_an_elastic_pool_does_what_a_fixed_one_does_with_no_more_than_its_most():
+    stage = Stage("half", lambda: lambda item: (item, os.getpid()), 2, least=1)
+    done = dict(run_stages([stage], range(8)))
+    assert {number: item for number, (item, _) in done.items()} == {n: n for n in range(8)}
+    assert 1 <= len({worker for _, worker in done.values()}) <= 2
+
+
+@pytest.mark.parametrize(("seconds", "rows"), [(60.0, [1, 16]), (0.0, [1, 1])])
+def test_quick_items_travel_several_in_a_row_and_slow_ones_alone(monkeypatch, seconds, rows):
+    for name, value in (("PROBE", 4), ("MANY", 8), ("SECONDS", seconds)):
+        monkeypatch.setattr(workers, name, value)
+    window, seen = workers._window, []
+    monkeypatch.setattr(
+        workers,
+        "_window",
+        lambda stages, items, row, grow: seen.append(row) or window(stages, items, row, grow),
+    )
+    double = Stage("double", lambda: lambda item: 2 * item, 1, tries=None)
+    square = Stage("square", lambda: lambda item: item**2, 1, tries=None)
+    assert dict(run_stages([double, square], range(40))) == {n: 4 * n * n for n in range(40)}
+    assert seen == rows
 
 
 def test_workers_that_are_not_there_are_refused_instead_of_waited_for():
