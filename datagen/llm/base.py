@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol, runtime_checkable
 
 REFUSED, CUT_OFF, BROKEN = "refused by the LLM", "cut off", "breaks the schema"
+DEADLY = "killed its writers"
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Pooled(Protocol):
     """An LLM that can begin on requests before they are due."""
 
     ahead: int  # requests that should be under way, so that no worker waits
+    at_once: int  # requests that are best begun together
 
     def prefetch(self, requests: Sequence[WriteRequest]) -> None:
         """Begin; a later ``write`` of an equal request gets this reply."""

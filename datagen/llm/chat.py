@@ -99,7 +99,7 @@ class ChatLLM:
 
     def __init__(self, backend: Backend, cache: AnswerCache | None = None) -> None:
         self.name, self.backend, self.cache = backend.name, backend, cache
-        self.ahead = backend.ahead if isinstance(backend, Begins) else 0
+        self.ahead, self.at_once = (backend.ahead, 1) if isinstance(backend, Begins) else (0, 0)
 
     def prefetch(self, requests: Sequence[WriteRequest]) -> None:
         """``base.Pooled``: nothing, where the backend works on one batch at a time."""

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from datagen.llm.base import LLM, Pooled, WriteRequest
+from datagen.llm.base import DEADLY, LLM, Pooled, WriteRequest
 from datagen.prompts.asking import ask_back
 from datagen.prompts.parser import check_prompt
 from datagen.prompts.wording import NUMBER_WORDS, phrase
@@ -23,7 +23,7 @@ from datagen.sample import Sample, Target, content_id, content_seed
 from datagen.spill import Digests
 from datagen.targets import VOCABULARIES, Vocabulary, draw_targets
 
-REGION_FULL = "region is full"  # the cause after which a target is not tried again
+REGION_FULL = "region is full"  # after this cause, and ``DEADLY``, a target is not tried again
 
 
 class Guard(Protocol):
@@ -114,7 +114,7 @@ def write_prompts(
         _Try(target, i, 0, phrase(target, vocabulary, i)) for i, target in enumerate(islice(targets, 10 * n))
     )
     if isinstance(llm, Pooled):
-        firsts = _asked_ahead(firsts, llm, request, batch)
+        firsts = _asked_ahead(firsts, llm, request, max(batch, llm.at_once))
     samples: list[Sample] = []
     keep = samples.append if keep is None else keep
     known, wordings = Digests(folder), Digests(folder)
@@ -168,7 +168,7 @@ def write_prompts(
                 keep(made[i])
                 continue
             rejected[cause.split(" '")[0]] += 1
-            if t.tries + 1 < settings.attempts and cause != REGION_FULL:
+            if t.tries + 1 < settings.attempts and cause not in (REGION_FULL, DEADLY):
                 words = phrase(t.target, vocabulary, t.index + t.tries + 1)
                 again.append(_Try(t.target, t.index, t.tries + 1, words))
         waiting = again
