@@ -81,6 +81,7 @@ def evaluate(
     workers: int = 0,
     progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     graded: bool = False,
+    address: str | None = None,
 ) -> list[EvalRow]:
     """Write ``out`` (JSONL) and a folder of pictures beside it; returns the rows as read back.
 
@@ -94,7 +95,7 @@ def evaluate(
     pictures = out.with_suffix("")
     pictures.mkdir(parents=True, exist_ok=True)
     done: dict[int, list[dict[str, Any]]] = {}
-    for job, made in run_jobs(lambda: EvalWorker(model, judge, config, graded), jobs, workers):
+    for job, made in run_jobs(lambda: EvalWorker(model, judge, config, graded), jobs, workers, address):
         rows = []
         for (n, k, _), (row, image) in zip(job.slots, made, strict=True):
             name = f"{n:05d}_{k}.png"

@@ -43,6 +43,7 @@ class LoopConfig:
     cfg: float | None = None
     epochs: float = 3.0
     seed: int = 0
+    ray_address: str | None = None
 
 
 def recipes_by_weakness() -> dict[str, str]:
@@ -77,6 +78,7 @@ def evaluate_to(
     workers: int,
     progress: Progress,
     trace: bool = True,
+    address: str | None = None,
 ) -> list[EvalRow]:
     """Evaluate ``model`` on ``suite`` into ``out``; an existing result is read instead.
 
@@ -91,7 +93,7 @@ def evaluate_to(
     judge = JUDGES.get(suite, "judge")
     out.parent.mkdir(parents=True, exist_ok=True)
     config = GenerationConfig(trace="self" if trace else "none", force=True, cfg=cfg)
-    return evaluate(model, prompts, judge, out, images, config, workers, progress, suite in GRADED)
+    return evaluate(model, prompts, judge, out, images, config, workers, progress, suite in GRADED, address)
 
 
 def evaluation_hook(suite: str) -> Callable[[Path, int], dict[str, float]]:
@@ -171,8 +173,14 @@ def run_loop(config: LoopConfig, progress: Progress = lambda stage, done, total:
 
     began = time.monotonic()
     size = (config.per_category, config.images, config.cfg, config.workers)
+    at = config.ray_address
     before = evaluate_to(
-        run / "eval" / "before.jsonl", config.model, config.suite, *size, _named(progress, "eval before")
+        run / "eval" / "before.jsonl",
+        config.model,
+        config.suite,
+        *size,
+        _named(progress, "eval before"),
+        address=at,
     )
     timed("eval before", began)
     weaknesses = find_weaknesses(before, recipes=recipes_by_weakness())
@@ -180,7 +188,16 @@ def run_loop(config: LoopConfig, progress: Progress = lambda stage, done, total:
 
     began = time.monotonic()
     recipes = choose(weaknesses, config.weak, config.prompts, config.candidates, config.rehearsal)
-    build(run, recipes, config.model, config.llm, config.workers, config.seed, progress=progress)
+    build(
+        run,
+        recipes,
+        config.model,
+        config.llm,
+        config.workers,
+        config.seed,
+        config.ray_address,
+        progress=progress,
+    )
     timed("build", began)
 
     began = time.monotonic()
@@ -193,7 +210,12 @@ def run_loop(config: LoopConfig, progress: Progress = lambda stage, done, total:
 
     began = time.monotonic()
     after = evaluate_to(
-        run / "eval" / "after.jsonl", str(trained), config.suite, *size, _named(progress, "eval after")
+        run / "eval" / "after.jsonl",
+        str(trained),
+        config.suite,
+        *size,
+        _named(progress, "eval after"),
+        address=at,
     )
     timed("eval after", began)
     comparisons = compare(before, after)
@@ -213,7 +235,7 @@ def _named(progress: Progress, name: str) -> Progress:
 
 def _same_settings(run: Path, config: LoopConfig) -> None:
     path = run / "loop.json"
-    now = {k: v for k, v in asdict(config).items() if k not in ("run", "workers")}
+    now = {k: v for k, v in asdict(config).items() if k not in ("run", "workers", "ray_address")}
     if path.exists():
         before = json.loads(path.read_text())
         if changed := [f"{k}: {before.get(k)} -> {v}" for k, v in now.items() if before.get(k) != v]:

@@ -24,9 +24,10 @@ Progress = Callable[[str, int, int], None]
 class Resources:
     """Who works where. ``workers`` 0 is this process; ``reward_workers`` 0 scores where it was rendered.
 
-    ``least`` and ``reward_least`` make those pools elastic: Ray keeps between so many and all of them. GPUs are of each worker, and may be a fraction; None is one where there are any. ``timeout``: seconds
-    that a prompt may take before its worker is taken for hung. ``llm_workers`` write prompts before that
-    (0: this process does), each with ``llm_gpus``, and are handed ``llm_batch`` requests at a time.
+    ``least`` and ``reward_least`` make those pools elastic: Ray keeps between so many and all of them. GPUs
+    are of each worker, and may be a fraction; None is one where there are any. ``timeout``: seconds that a
+    prompt may take before its worker is taken for hung. ``llm_workers`` write prompts before that (0: this
+    process does), each with ``llm_gpus``, and are handed ``llm_batch`` requests at a time.
     """
 
     workers: int = 0

@@ -104,7 +104,7 @@ def build(
 
     started = time.monotonic()
     redone = list(manifest.damage)
-    writer = opened(llm, Writers(who.llm_workers, who.llm_gpus, who.address))
+    writer = opened(llm, Writers(who.llm_workers, who.llm_gpus, who.address, who.llm_batch, who.timeout))
     prompts = build_prompts(run, manifest, recipes, vocabulary, evaluation, seed, redone, progress, writer)
     reports = prompts.reports
     seconds["prompts"] = time.monotonic() - started

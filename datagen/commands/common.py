@@ -1,11 +1,14 @@
 """What the commands share: options, and how results are shown."""
 
 import json
+import re
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from datagen.errors import InputError
 
 DEFAULT = Path("runs/default")
 Run = Annotated[Path, typer.Option("--run", help="the run directory that all commands share")]
@@ -13,7 +16,17 @@ Model = Annotated[str, typer.Option(help="a model's name, or a checkpoint folder
 Json = Annotated[bool, typer.Option("--json", help="print JSON for a program")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite what stands")]
 Seed = Annotated[int, typer.Option(help="every random choice follows from it")]
+Address = Annotated[str | None, typer.Option("--ray-address", help="join this Ray cluster")]
 Cfg = Annotated[float | None, typer.Option(help="guidance scale; 1 draws without, default the model's own")]
+
+
+def pool_size(option: str, text: str) -> tuple[int, int | None]:
+    """``N``, or ``MIN:MAX`` of an elastic pool, as (most, least). Raises ``InputError`` naming the option."""
+    found = re.fullmatch(r"(?:(\d+):)?(\d+)", text)
+    least, most = (int(n) if n else None for n in found.groups()) if found else (None, None)
+    if most is None or (least is not None and not 1 <= least <= most):
+        raise InputError(f"{option} is N, or MIN:MAX with MIN from 1 to MAX; found {text!r}")
+    return most, least
 
 
 def show_weaknesses(found: list[Any], as_json: bool, path: str) -> None:

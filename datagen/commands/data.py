@@ -10,12 +10,14 @@ import typer
 
 from datagen.commands.common import (
     DEFAULT,
+    Address,
     Force,
     Json,
     Model,
     Progress,
     Run,
     Seed,
+    pool_size,
 )
 from datagen.errors import InputError
 
@@ -31,19 +33,25 @@ def build(
     candidates: Annotated[int | None, typer.Option(min=1, help="candidates a prompt")] = None,
     model: Model = "pocket",
     llm: Annotated[str, typer.Option(help="who writes the prompts")] = "smollm2",
-    workers: Annotated[int, typer.Option(min=0, help="Ray workers; 0 runs in this process")] = 0,
-    ray_address: Annotated[str | None, typer.Option(help="join this Ray cluster")] = None,
+    workers: Annotated[
+        str, typer.Option(metavar="N|MIN:MAX", help="Ray workers, elastic or not; 0 runs in this process")
+    ] = "0",
+    ray_address: Address = None,
     model_gpus: Annotated[
         float | None, typer.Option(min=0, help="GPUs of each worker; default 1 where there are any")
     ] = None,
     reward_workers: Annotated[
-        int, typer.Option(min=0, help="score in workers of their own; 0 scores where the model draws")
-    ] = 0,
+        str,
+        typer.Option(
+            metavar="N|MIN:MAX", help="score in workers of their own; 0 scores where the model draws"
+        ),
+    ] = "0",
     reward_gpus: Annotated[float | None, typer.Option(min=0, help="GPUs of each of those")] = None,
     llm_workers: Annotated[
         int, typer.Option(min=0, help="write prompts in workers of their own; 0 writes in this process")
     ] = 0,
     llm_gpus: Annotated[float, typer.Option(min=0, help="GPUs of each of those")] = 0.0,
+    llm_batch: Annotated[int, typer.Option(min=1, help="requests that each of those gets at a time")] = 32,
     timeout: Annotated[
         float, typer.Option(min=1, help="seconds a prompt may take before its worker is replaced")
     ] = 600.0,
@@ -77,6 +85,8 @@ def build(
             count = one.prompts.model_copy(update={"count": prompts} if prompts else {})
             k = one.candidates.model_copy(update={"k": candidates} if candidates else {})
             recipes.append(one.model_copy(update={"prompts": count, "candidates": k}))
+    most, least = pool_size("--workers", workers)
+    reward_most, reward_least = pool_size("--reward-workers", reward_workers)
     if preview:
         for s in pipeline.preview(recipes, model, llm, preview, seed):
             weights = f"weights text {s.text_weight:.2f} image {s.image_weight:.2f}"
@@ -84,10 +94,11 @@ def build(
         return
     with Progress() as progress:
         who = pipeline.Resources(
-            workers, model_gpus, reward_workers, reward_gpus, ray_address, timeout, llm_workers, llm_gpus
-        )
+            most, model_gpus, reward_most, reward_gpus, ray_address, timeout, llm_workers, llm_gpus, llm_batch,
+            least, reward_least,
+        )  # fmt: skip
         made = pipeline.build(
-            run, recipes, model, llm, workers, seed, ray_address, force, progress, against or (), who, batch
+            run, recipes, model, llm, most, seed, ray_address, force, progress, against or (), who, batch
         )
     if as_json:
         print(json.dumps(asdict(made), indent=2))

@@ -9,6 +9,7 @@ import typer
 
 from datagen.commands.common import (
     DEFAULT,
+    Address,
     Cfg,
     Force,
     Json,
@@ -118,6 +119,7 @@ def run(
     ] = 0.1,
     candidates: Annotated[int | None, typer.Option(min=1, help="candidates a prompt")] = None,
     workers: Annotated[int, typer.Option(min=0, help="Ray workers; 0 runs in this process")] = 0,
+    ray_address: Address = None,
     epochs: Annotated[float, typer.Option(min=0.01)] = 3.0,
     cfg: Cfg = None,
     seed: Seed = 0,
@@ -131,7 +133,7 @@ def run(
 
     config = LoopConfig(
         run, model, "scenes", llm, per_category, images, weak, prompts, rehearsal, candidates, workers, cfg,
-        epochs, seed,
+        epochs, seed, ray_address,
     )  # fmt: skip
     with Progress() as progress:
         done = run_loop(config, progress)

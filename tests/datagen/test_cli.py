@@ -131,7 +131,12 @@ def test_publish_dry_run_lists_the_files(finished, monkeypatch, capsys):
         (["publish", "nobody"], 2, "USER/NAME"),
         (["report"], 2, "no such run directory"),
         (["frobnicate"], 2, "No such command"),
-        (["build", "--workers", "many"], 2, "--workers"),
+        (["build", "--recipe", "counting", "--workers", "many"], 2, "--workers is N, or MIN:MAX"),
+        (
+            ["build", "--recipe", "counting", "--reward-workers", "3:2"],
+            2,
+            "--reward-workers is N, or MIN:MAX",
+        ),
     ],
 )
 def test_a_bad_call_is_one_line_and_exit_2(tmp_path, monkeypatch, capsys, argv, code, says):
@@ -143,6 +148,35 @@ def test_a_bad_call_is_one_line_and_exit_2(tmp_path, monkeypatch, capsys, argv, 
         len([line for line in err.splitlines() if "/" not in line.split(":")[-1] or "datagen:" in line]) <= 2
     )
     assert "Traceback" not in err
+
+
+@pytest.mark.slow
+def test_a_build_and_a_loop_join_the_cluster_that_they_are_told_of(tmp_path, monkeypatch, capsys):
+    import ray
+    from ray.cluster_utils import Cluster
+
+    joined, init = [], ray.init
+    monkeypatch.setattr(ray, "init", lambda **how: joined.append(how["address"]) or init(**how))
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    address = cluster.address  # gone when it is shut down
+    at = ["--workers", "1", "--ray-address", address, "--model", "fake", "--llm", "template"]
+    try:
+        built = call(
+            monkeypatch, capsys, "build", "--recipe", "counting", "--prompts", "8", "--candidates", "2", *at,
+            "--llm-workers", "1", "--llm-batch", "8", "--reward-workers", "1:2", "--run", tmp_path / "build",
+        )  # fmt: skip
+        looped = call(monkeypatch, capsys, "run", "--run", tmp_path / "loop", *SMALL, *at)
+    finally:
+        cluster.shutdown()
+    assert (built[0], looped[0]) == (0, 0)
+    assert set(joined) == {address} and len(joined) >= 3
+    alone = ["--prompts", "8", "--candidates", "2", "--model", "fake", "--llm", "template"]
+    call(monkeypatch, capsys, "build", "--recipe", "counting", *alone, "--run", tmp_path / "alone")
+    one, other = (
+        {p.name: p.read_bytes() for p in (tmp_path / name / "shards").iterdir()}
+        for name in ("build", "alone")
+    )
+    assert one == other and one
 
 
 def test_eval_does_not_overwrite_without_force(finished, monkeypatch, capsys):
