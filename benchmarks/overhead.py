@@ -3,7 +3,8 @@
 ``pocket``: a build of 1,000 candidates against the bare loop (generate, score, encode) in one process,
 with one worker and with two; Ray's start and the workers' (imports, the model) apart: they end where
 the first shard begins. ``instant``: a model and a reward that cost nothing, so that only the engine is
-left: candidates a second by stage, and the greatest memory of driver and workers as the build grows.
+left: candidates a second by stage, and the greatest memory of driver and workers as the build grows; with
+``--apart`` rewards are judged in a pool of their own, and pictures go from worker to worker.
 
 Last printed, on two cores. 1,000 pocket candidates: one worker 0.95 of the bare loop by the clock, 0.92 by
 processor seconds, two workers 1.78 times one; their start 9 s (Ray, imports, the model). Instant, two workers:
@@ -136,35 +137,39 @@ def used(pids: Sequence[int]) -> float:
     return total / os.sysconf("SC_CLK_TCK")
 
 
-def one_build(prompts: int, workers: int, model: str, instant: bool) -> dict[str, float]:
-    """A build in this process, which is a fresh one; its times and its memory."""
-    from datagen.making import GROUPS_PER_SHARD
+def one_build(prompts: int, workers: int, apart: int, model: str, instant: bool) -> dict[str, float]:
+    """A build in this process, which is a fresh one; its times and its memory. ``apart``: reward workers."""
+    from datagen.making import GROUPS_PER_SHARD, Resources
     from datagen.pipeline import build
 
     mark = f"DATAGEN_OVERHEAD={os.getpid()}"
     os.environ["DATAGEN_OVERHEAD"] = str(os.getpid())
-    marks: list[tuple[float, ...]] = []  # at no shard, the first and the last: clock, processors, memory
-    greatest = dict.fromkeys((*STAGES, "worker"), 0.0)
+    marks: list[
+        tuple[float, ...]
+    ] = []  # at no shard, the first and the last: which, clock, processors, memory
+    greatest = dict.fromkeys((*STAGES, "a worker"), 0.0)
     stage = [STAGES[0]]
     over = threading.Event()
 
     def watch() -> None:
         while not over.wait(0.5):
             greatest[stage[0]] = max(greatest[stage[0]], memory(os.getpid()))
-            greatest["worker"] = max([greatest["worker"], *(memory(pid) for pid in workers_of(mark))])
+            greatest["a worker"] = max([greatest["a worker"], *(memory(pid) for pid in workers_of(mark))])
 
     def note(name: str, done: int, total: int) -> None:
-        if name == "candidates":
-            stage[0] = STAGES[1 + (done == total)]
-        if name == "candidates" and done in (0, 1, total):
+        if name not in ("candidates", "score"):
+            return
+        stage[0] = STAGES[1 + (done == total)]
+        if done in (0, 1, total) and (not marks or marks[-1][0] != done):
             cpu = used(workers_of(mark)), time.process_time()
-            marks.append((time.perf_counter(), *cpu, memory(os.getpid())))
+            marks.append((done, time.perf_counter(), *cpu, memory(os.getpid())))
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     with tempfile.TemporaryDirectory() as folder:
+        who = Resources(workers, reward_workers=apart)
         began = time.perf_counter()
-        made = build(Path(folder), [recipe(prompts, instant)], model, workers=workers, progress=note)
+        made = build(Path(folder), [recipe(prompts, instant)], model, progress=note, resources=who)
         total = time.perf_counter() - began
     over.set()
     watcher.join()
@@ -173,12 +178,12 @@ def one_build(prompts: int, workers: int, model: str, instant: bool) -> dict[str
         "candidates": made.candidates,
         "shards": -(-made.candidates // K // GROUPS_PER_SHARD),
         "total": total,
-        "to the first shard": first[0] - start[0],
-        "after the first shard": last[0] - first[0],
-        "worker CPU": last[1] - first[1],
-        "driver CPU": last[2] - first[2],
-        "driver MiB first shard": first[3],
-        "driver MiB last shard": last[3],
+        "to the first shard": first[1] - start[1],
+        "after the first shard": last[1] - first[1],
+        "worker CPU": last[2] - first[2],
+        "driver CPU": last[3] - first[3],
+        "driver MiB first shard": first[4],
+        "driver MiB last shard": last[4],
         **{f"stage {name}": seconds for name, seconds in made.seconds.items()},
         **{f"{who} MiB": size for who, size in greatest.items()},
         "peak MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -233,7 +238,7 @@ def pocket(candidates: int, rounds: int) -> None:
     """The bare loop and the builds in turn; the least of ``rounds`` each, as others use the machine."""
     best: dict[str, dict[str, float]] = {}
     for _ in range(rounds):
-        for what, numbers in (("bare", ()), ("one", (1,)), ("two", (2,))):
+        for what, numbers in (("bare", ()), ("one", (1, 0)), ("two", (2, 0))):
             found = fresh("bare" if what == "bare" else "pocket", candidates // K, *numbers)
             if what not in best or found["after the first shard"] < best[what]["after the first shard"]:
                 best[what] = found
@@ -256,12 +261,12 @@ def pocket(candidates: int, rounds: int) -> None:
     print(f"two workers against one, after the first shard: {faster:.2f}x")
 
 
-def instant(sizes: Sequence[int]) -> None:
+def instant(sizes: Sequence[int], apart: bool) -> None:
     for size in sizes:
-        made = fresh("instant", size // K, 2)
+        made = fresh("instant", size // K, *((1, 1) if apart else (2, 0)))
         rate = made["candidates"] / made["after the first shard"] * (1 - 1 / made["shards"])
         stages = ", ".join(f"{k[6:]} {v:.1f} s" for k, v in made.items() if k.startswith("stage "))
-        peaks = ", ".join(f"{name} {made[f'{name} MiB']:.0f}" for name in (*STAGES, "worker"))
+        peaks = ", ".join(f"{name} {made[f'{name} MiB']:.0f}" for name in (*STAGES, "a worker"))
         print(
             f"{made['candidates']:.0f} candidates: {made['candidates'] / made['total']:.0f}/s in all, "
             f"{rate:.0f}/s through the workers ({stages}); MiB at most: "
@@ -276,6 +281,7 @@ def main() -> None:
     parser.add_argument("--candidates", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--sizes", type=int, nargs="+", default=[10_000, 40_000])
+    parser.add_argument("--apart", action="store_true", help="instant: one worker draws and one judges")
     parser.add_argument("--one", nargs="+", help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.one:
@@ -290,7 +296,7 @@ def main() -> None:
     if "pocket" in args.what:
         pocket(args.candidates, args.rounds)
     if "instant" in args.what:
-        instant(args.sizes)
+        instant(args.sizes, args.apart)
 
 
 if __name__ == "__main__":
