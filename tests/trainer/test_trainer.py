@@ -413,6 +413,7 @@ def test_a_large_bfloat16_model_takes_small_steps_and_is_saved_as_it_was_stored(
     from datagen.models import load_model
     from trainer import arguments
     from trainer import trainer as module
+    from trainer.parameters import part
 
     def stored(name, device="cpu"):
         model = load_model(name, device)
@@ -432,7 +433,7 @@ def test_a_large_bfloat16_model_takes_small_steps_and_is_saved_as_it_was_stored(
     steps = [
         (kept[f"module.{k}"] - b.bfloat16().float()).abs().max()
         for k, b in before.items()
-        if f"module.{k}" in kept
+        if f"module.{k}" in kept and part(k) != "generation"  # behind an untrained llm2vae of zeros
     ]
     assert min(steps) > 0 and max(steps) < 1e-4
 

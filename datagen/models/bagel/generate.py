@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from datagen.models.bagel.flow import guide, integrate, times
+from datagen.models.bagel.layers import Room
 from datagen.models.base import GenerationConfig, UnifiedSample
 from datagen.models.sampling import choose
 from datagen.sample import Transition
@@ -166,9 +167,12 @@ def _draw(
             seen.append(seen[0] & (slots < limit[:, None]))
             at.append(limit)
     branches = len(seen)
-    cache = [(k[index].repeat(branches, 1, 1, 1), v[index].repeat(branches, 1, 1, 1)) for k, v in text.cache]
     sees = torch.cat(seen)
     block = 2 + tokens
+    cache = [
+        Room.behind(k[index].repeat(branches, 1, 1, 1), v[index].repeat(branches, 1, 1, 1), block)
+        for k, v in text.cache
+    ]
     own = sees.new_ones(len(sees), block, block)
     mask = torch.cat([sees[:, None].expand(-1, block, -1), own], dim=2)[:, None]
     positions = torch.cat(at)[:, None].expand(-1, block)
@@ -179,7 +183,7 @@ def _draw(
         count = n * use
         t = torch.full((count,), now, device=device)
         repeated = x.repeat(use, 1, 1)
-        past = [(k[:count], v[:count]) for k, v in cache]
+        past = [Room(k[:count], v[:count]) for k, v in cache]
         gen = network.latent_tokens(repeated, t)
         _, hidden, _ = network.run(borders[:count], gen, positions[:count], mask[:count], past)
         assert hidden is not None

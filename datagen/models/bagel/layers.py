@@ -9,7 +9,7 @@ result is the same and every expert is one dense matrix product. Parameter names
 
 import math
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -87,6 +87,26 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Any) -> Tensor:
     return weights.to(v.dtype) @ v
 
 
+class Room(NamedTuple):
+    """Keys and values [B, kv_heads, S + T, head_dim] whose last T slots each call fills anew.
+
+    A picture's steps all stand behind the same text: appended to it, the text would be copied each step.
+    """
+
+    k: Tensor
+    v: Tensor
+
+    @classmethod
+    def behind(cls, k: Tensor, v: Tensor, slots: int) -> "Room":
+        """A copy of a cache with ``slots`` free behind it."""
+        return cls(*(F.pad(x, (0, 0, 0, slots)) for x in (k, v)))
+
+    def filled(self, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        self.k[:, :, -k.shape[2] :] = k
+        self.v[:, :, -v.shape[2] :] = v
+        return self.k, self.v
+
+
 class Attention(nn.Module):
     """Grouped-query attention with per-head q/k norms; ``_moe_gen`` are the generation expert's."""
 
@@ -127,7 +147,9 @@ class Attention(nn.Module):
             q, k, v = (torch.cat(pair, dim=2) for pair in zip((q, k, v), parts, strict=True))
         q, k = rotate(q, cos, sin), rotate(k, cos, sin)
         fresh = (k, v)
-        if past is not None:
+        if isinstance(past, Room):
+            k, v = past.filled(k, v)
+        elif past is not None:
             k, v = torch.cat([past[0], k], dim=2), torch.cat([past[1], v], dim=2)
         out = attend(q, k, v, mask)
         out = out.transpose(1, 2).flatten(2)

@@ -1,10 +1,11 @@
 """BAGEL: one network for text and image, its per-sample losses and its checkpoint.
 
 Text is predicted token by token; the image is a rectified flow on latent patches, conditioned
-through attention. Rows are padded or packed (``packing.py``). The generation loop is in ``generate.py``, looking at images in ``vision.py``, the protocol object in ``__init__.py``.
-Follows ByteDance-Seed/Bagel ``modeling/bagel/bagel.py``; state-dict keys are the same.
+through attention. Rows are padded or packed (``packing.py``). The generation loop is in ``generate.py``,
+looking at images in ``vision.py``, the protocol object in ``__init__.py``. Follows ByteDance-Seed/Bagel ``modeling/bagel/bagel.py``; state-dict keys are the same.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -75,7 +76,7 @@ class Bagel(nn.Module):
         gen: Tensor | None,
         positions: Tensor,
         mask: Any,
-        past: list[tuple[Tensor, Tensor]] | None = None,
+        past: Sequence[tuple[Tensor, Tensor]] | None = None,
     ) -> tuple[Tensor, Tensor | None, list[tuple[Tensor, Tensor]]]:
         """Both streams through all layers.
 
