@@ -9,14 +9,13 @@ left: candidates a second by stage, and the greatest memory of driver and worker
 Last printed, on two cores. 1,000 pocket candidates: one worker 0.95 of the bare loop by the clock, 0.92 by
 processor seconds, two workers 1.78 times one; their start 9 s (Ray, imports, the model). Instant, two workers:
 
-  candidates  in all  through workers  prompts  candidates  end      MiB at most: prompts, candidates, end
-      10,000   672/s          3,604/s    1.0 s      11.9 s   1.3 s          42  134  210
-      40,000  1,390/s         3,512/s    3.7 s      19.7 s   4.6 s          86  149  244
-   1,000,000  1,777/s         3,099/s   93.1 s     346.4 s 122.6 s         604  348  425
+  candidates  in all  through workers  prompts  candidates  end      MiB at most: prompts, candidates, end; a worker
+      10,000    500/s         2,160/s    1.4 s      15.1 s   2.8 s           44  135  331; 251
+   1,000,000  2,420/s         4,888/s   96.2 s     214.6 s 101.7 s           78  173  218; 428
 
-So the engine passes on more than 2,000/s, and its driver's memory is flat: at a million 346 MiB with the first
-shard and 348 with the last. In all it is 1,777/s: prompts (dense scenes, of a template) and the end are one core's
-work. What grows is a recipe's prompts while they are written, 0.6 GiB for 125,000, and 0.2 kB a candidate at the end.
+So the engine passes on more than 2,000/s through all of its stages, and no process grows with the build: the driver
+has 152 MiB with the first shard of a million and 173 with the last, and at the end, whose work is the workers' (the
+driver's own at 10,000, which is few), 218. Writing prompts (dense scenes, of a template) is one core's work.
 """
 
 import argparse
