@@ -2,10 +2,10 @@
 
 A cluster of three nodes runs a build over and over; each time some shards have been finished, one
 thing dies by SIGKILL: the driver, a worker, or a whole node (replaced by a new one). The dataset must
-end byte-identical to that of an undisturbed build in one process, and nothing may be quarantined. Last printed, on two shared cores:
+end byte-identical to that of an undisturbed build in one process, card included, and nothing may be quarantined.
+Last printed, on two shared cores:
 
-  --prompts 960          15 workers, 5 drivers, 3 nodes died, 104 s: byte-identical, none quarantined
-  --prompts 960 --apart  15 workers, 5 drivers, 3 nodes died, 176 s: byte-identical, none quarantined
+  --prompts 480          15 workers, 5 drivers, 3 nodes died, 98 s: byte-identical, none quarantined
 """
 
 import argparse
