@@ -15,7 +15,7 @@ from datagen.candidates import png
 from datagen.card import dataset_card
 from datagen.checksums import CHECKSUMS, verify
 from datagen.dataset import DatasetWriter, from_columns, load_weighted, save_dataset, to_columns
-from datagen.dedupe import dedupe_images, near_duplicates
+from datagen.dedupe import dedupe_images
 from datagen.errors import InputError, ShardError, WorkError
 from datagen.merge import merge
 from datagen.provenance import builds, read_record
@@ -135,17 +135,6 @@ def test_a_candidate_passes_at_its_recipes_floor():
     recipe = load_recipe("counting").for_vocabulary("coco")
     assert Account.of(samples).table()["counting"]["pass_rate"] == 0.0
     assert Account.of(samples, [recipe]).table()["counting"]["pass_rate"] == pytest.approx(2 / 3)
-
-
-def test_an_inverted_file_finds_the_pairs_that_brute_force_finds():
-    rng = np.random.default_rng(0)
-    base = rng.normal(size=(3000, 64)).astype(np.float32)
-    vectors = np.concatenate([base, base[:600] + 0.01 * rng.normal(size=(600, 64)).astype(np.float32)])
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    order = range(len(vectors))
-    exact = near_duplicates(vectors, order, 0.99)
-    assert near_duplicates(vectors, order, 0.99, exact=100) == exact
-    assert exact == {3000 + i: i for i in range(600)}
 
 
 def test_the_same_picture_under_two_targets_is_kept_once():
