@@ -12,7 +12,8 @@ study. Left out, since the pocket model has nobody to write them: traces of anot
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import exp
 from pathlib import Path
@@ -20,14 +21,14 @@ from typing import Any
 
 from benchmarks.two_stages import cost
 from datagen.account import Account
-from datagen.budget import Yield
+from datagen.budget import responses
 from datagen.card import dataset_card
-from datagen.compare import transition_rate
+from datagen.compare import compare, transition_rate
 from datagen.console import progress
 from datagen.dataset import save_dataset
 from datagen.dedupe import dedupe_images
 from datagen.evals.rows import EvalRow
-from datagen.loop import choose, evaluate_to, recipes_by_weakness, yields_of
+from datagen.loop import choose, evaluate_to, recipes_by_weakness
 from datagen.manifest import read_manifest
 from datagen.pipeline import build
 from datagen.recipe import Recipe, Rewards, load_recipe
@@ -99,7 +100,8 @@ class Arm:
 BOTH = Arm("strategy", "targeted")  # the arm that every axis shares
 NO_CAP = 1e6
 REFINED = "benchmarks.two_stages:refined?model="
-PILOT = 0.2  # of a piloted build's prompts, spent on learning what passes
+GOAL = 0.9  # the score that a targeted build is for, of every category
+PILOT = 0.25  # of a piloted build's prompts, spent first on learning what a prompt of each recipe moves
 WEAK = 5  # of the nine categories, those that a targeted build is for
 AXES: dict[str, tuple[Arm, ...]] = {
     "strategy": (BOTH, *(Arm("strategy", s, Data(s)) for s in ("aligned", "broad", "piloted"))),
@@ -201,7 +203,8 @@ class Study:
 
     def trained(self, arm: Arm, seed: int) -> tuple[Path, dict[str, Any], dict[str, Any]]:
         """The trained model's folder, the figures of its weights, and those of its build."""
-        run, recipes, base = self.built(arm.data, seed)
+        runs, base = self.built(arm.data, seed)
+        run = runs[-1][0]
         told = {
             k: v
             for k, v in vars(arm).items()
@@ -211,11 +214,11 @@ class Study:
         name = "plain" if told == plain else arm.file
         folder = run / name
         data = run / "dataset"
-        if any(told[k] != plain[k] for k in ("weights", "credit", "normalise")):
+        if len(runs) > 1 or any(told[k] != plain[k] for k in ("weights", "credit", "normalise")):
             data = folder / "dataset"
         figures = folder / "weights.json"
         if not figures.exists():
-            weighted = [s for r in recipes for s in reweighed(run, r, arm)]
+            weighted = [s for run, recipes in runs for r in recipes for s in reweighed(run, r, arm)]
             if data != run / "dataset":
                 save_dataset(weighted, data, dataset_card(Account.of(weighted), {"model": base}))
             folder.mkdir(parents=True, exist_ok=True)
@@ -228,41 +231,49 @@ class Study:
                 data, folder, base, arm.modalities, self.setting.epochs, seed=seed, **arm.train  # type: ignore[arg-type]
             )  # fmt: skip
             train(config, self.update)
-        prompts = {r.name: r.prompts.count for r in recipes}
-        return folder, json.loads(figures.read_text()), {"prompts": prompts}
+        prompts = Counter[str]()
+        for _, recipes in runs:
+            prompts.update({r.name: r.prompts.count for r in recipes})
+        return folder, json.loads(figures.read_text()), {"prompts": dict(prompts)}
 
-    def built(self, data: Data, seed: int) -> tuple[Path, list[Recipe], str]:
-        """The build of ``data``: its run directory, its recipes and the model whose candidates they are."""
+    def built(self, data: Data, seed: int) -> tuple[list[tuple[Path, list[Recipe]]], str]:
+        """The builds of ``data``, each with its recipes, and the model whose candidates they are.
+
+        A piloted build is two: the pilot, then the rest by what training on the pilot moved.
+        """
         run = self.run / f"seed{seed}" / data.name
         base, before = "pocket", self.run / "untrained"
         if data.round > 1:
             last, _, _ = self.trained(replace(BOTH, data=replace(data, round=data.round - 1)), seed)
             base, before = str(last), last / "eval-default"
-        recipes = self.recipes(data, self.evaluate(before, base), base, seed)
+        old = self.evaluate(before, base)
+        first: list[tuple[Path, list[Recipe]]] = []
+        moved: dict[str, float] = {}
+        if data.strategy == "piloted":
+            pilot = replace(BOTH, data=replace(data, strategy="targeted", scale=PILOT * data.scale))
+            model, _, made = self.trained(pilot, seed)
+            first, _ = self.built(pilot.data, seed)
+            found = compare(labelled(old), labelled(self.evaluate(model / "eval-default", str(model))))
+            moved = responses(found, recipes_by_weakness(), made["prompts"])
+        recipes = self.recipes(data, old, moved)
         if not (run / "build.json").exists():
-            build(run, recipes, base, "template", 0, seed + 1000 * (data.round - 1), progress=self.update)
-        return run, [r.for_vocabulary("scenes") for r in recipes], base
+            begin = seed + 1000 * (data.round - 1) + 500 * bool(first)
+            build(run, recipes, base, "template", 0, begin, progress=self.update)
+        return [*first, (run, [r.for_vocabulary("scenes") for r in recipes])], base
 
     def recipes(
-        self, data: Data, before: dict[str, list[EvalRow]], base: str = "pocket", seed: int = 0
+        self, data: Data, before: dict[str, list[EvalRow]], moved: Mapping[str, float] | None = None
     ) -> list[Recipe]:
-        """The same number of candidates for every strategy; a pilot's are part of it and are not trained on."""
+        """The same number of candidates for every strategy; a piloted build's pilot is part of it."""
         k = data.k or self.setting.k
         total = max(4, round(self.setting.prompts * data.scale * self.setting.k / k))
         if data.strategy in ("targeted", "piloted"):
-            rows = [row for part in before.values() for row in part]
-            yields: dict[str, Yield] = {}
             if data.strategy == "piloted":
-                pilot = self.run / f"seed{seed}" / f"{data.name}-pilot"
-                first = self.recipes(replace(data, strategy="targeted", scale=PILOT * data.scale), before)
-                if not (pilot / "build.json").exists():
-                    build(pilot, first, base, "template", 0, seed + 500, progress=self.update)
-                yields = yields_of(pilot)
-                total -= sum(r.prompts.count for r in first)
-            found = choose(
-                find_weaknesses(rows, recipes=recipes_by_weakness(), yields=yields), WEAK, total, k
+                total -= round(PILOT * total)
+            found = find_weaknesses(
+                labelled(before), GOAL, recipes=recipes_by_weakness(), responses=moved or {}
             )
-            counts = {r.name: r.prompts.count for r in found}
+            counts = {r.name: r.prompts.count for r in choose(found, WEAK, total, k)}
         else:
             names = ALIGNED if data.strategy == "aligned" else ("broad",)
             counts = {name: total // len(names) for name in names}
@@ -286,6 +297,11 @@ class Study:
     def _write(self, path: Path, row: dict[str, Any]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, (json.dumps(row) + "\n").encode())
+
+
+def labelled(parts: Mapping[str, Sequence[EvalRow]]) -> list[EvalRow]:
+    """Every part a benchmark of its own, as the four of the paper are: each has one vote."""
+    return [row._replace(benchmark=part) for part, rows in parts.items() for row in rows]
 
 
 def reweighed(run: Path, recipe: Recipe, arm: Arm) -> list[Sample]:

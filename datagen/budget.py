@@ -1,11 +1,19 @@
 """How much of the data each weakness gets: in proportion to shortfall x weight x yield, floor and cap kept.
 
 Yield is the share of candidates that passed their reward in the build before. A recipe that never
-passes would burn its budget: it gets none, and the advice says what to do instead.
+passes would burn its budget: it gets none, and the advice says what to do instead. Where a model was
+trained on that build and evaluated again, what a prompt of each recipe moved (its response) says more
+than what passed, and takes the yield's place: budget follows learning progress, as in teacher-student
+curricula (Matiisen et al., arXiv 1707.00183).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import exp, pi, sqrt
 from typing import NamedTuple
+
+from scipy import special
+
+from datagen.compare import Comparison
 
 FLOOR, CAP = 0.05, 0.6  # a weakness's least and greatest share
 ENOUGH = 20  # candidates before "nothing passed" is believed
@@ -25,6 +33,30 @@ class Yield(NamedTuple):
     def smoothed(self) -> float:
         """The rate with half a success added: few candidates without one are not none."""
         return (self.rate * self.candidates + 0.5) / (self.candidates + 1)
+
+
+def responses(
+    moved: Sequence[Comparison], recipes: Mapping[str, str], spent: Mapping[str, int]
+) -> dict[str, float]:
+    """Recipe -> the score that one of its prompts gained, from a turn that spent ``spent`` prompts a recipe.
+
+    ``recipes``: category -> recipe. A gain counts with its expected positive part, so a category that
+    was measured on few prompts is neither ruled out by a bad draw nor crowned by a good one.
+    """
+    gains: dict[str, list[float]] = {}
+    for c in moved:
+        recipe = recipes.get(c.category, "")
+        if spent.get(recipe):
+            gains.setdefault(recipe, []).append(_positive(c.difference, (c.high - c.low) / (2 * 1.96)))
+    return {name: sum(g) / len(g) / spent[name] for name, g in gains.items()}
+
+
+def _positive(mean: float, deviation: float) -> float:
+    """The mean of max(x, 0) for a normal x."""
+    if deviation <= 0:
+        return max(mean, 0.0)
+    z = mean / deviation
+    return mean * float(special.ndtr(z)) + deviation * exp(-z * z / 2) / sqrt(2 * pi)
 
 
 def advice(found: Yield) -> str:

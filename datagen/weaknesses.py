@@ -3,7 +3,8 @@
 A category's target is ``--target``, or else the model's own mean over its benchmark's categories.
 Categories are split into sub-skills where those differ (``subskills``), small ones shrunk toward
 their parent, ranked by the probability of lying below the target, then by expected shortfall times
-weight; the budget goes to what is not split further. A verdict ``weak`` is corrected for the number of
+weight; the budget goes to what is not split further. Weights add up to 1 over a benchmark's categories, as
+its headline is their mean: else one of six categories counts against four benchmarks as much as a whole one. A verdict ``weak`` is corrected for the number of
 places looked at (Benjamini and Hochberg): of all that carry it, at most 5% should be wrong.
 """
 
@@ -39,11 +40,13 @@ def find_weaknesses(
     yields: Mapping[str, Yield] | None = None,
     floor: float = FLOOR,
     cap: float = CAP,
+    responses: Mapping[str, float] | None = None,
 ) -> list[Weakness]:
     """Every category, weakest first, each followed by its sub-skills. ``rows`` may be a stream.
 
     ``target``: one score, or scores by category, benchmark or id ("" for the rest). ``recipes``: category
-    -> the recipe that targets it. ``yields``: recipe -> what of its last build passed.
+    -> the recipe that targets it. ``yields``: recipe -> what of its last build passed. ``responses``:
+    recipe -> what a prompt of it moved in the last turn (``datagen.budget.responses``), in the yield's place.
     Raises ``InputError`` for a target outside (0, 1], ``ResultsError`` when nothing was scored.
     """
     goals = dict(target) if isinstance(target, Mapping) else {} if target is None else {"": target}
@@ -58,18 +61,14 @@ def find_weaknesses(
     if unknown := [g for g in goals if g and not any(_named(g, n) for n in roots)]:
         valid = ", ".join(sorted({n.category.name for n in roots}))
         raise InputError(f"--target {unknown[0]}=...: no such category; valid: {valid}")
-    means = _means(roots)
-    look = _Look(goals, means, recipes or {}, yields or {})
+    look = _Look(goals, roots, recipes or {}, yields or {}, responses or {})
     trees = [look.tree(root, None) for root in roots]
     trees += [[look.one(node, None, 0.0)] for node in across(roots)]
     trees.sort(key=lambda tree: min(map(_rank, tree)))
     flat = [place for tree in trees for place in tree]
     told = [f for f in flat if f.place.verdict != "shown"]
-    wants = {
-        f.place.id: f.want for f in told if not f.place.split and f.place.probability >= SURE and f.want > 0
-    }
+    share = _budget(trees, floor, cap)
     flat[0] = flat[0]._replace(place=_lacking(flat[0].place, roots))
-    share = shares(wants, floor, cap)
     sure = _sure({f.place.id: f.p for f in told if f.place.verdict != "too few"})
     return [
         replace(w, budget=share.get(w.id, 0.0), verdict="weak" if w.id in sure else w.verdict)
@@ -123,6 +122,24 @@ def _rank(found: _Found) -> tuple[bool, float, float, str]:
     return w.verdict == "shown", -round(w.probability, 3), -found.want, w.id
 
 
+def _budget(trees: Sequence[Sequence[_Found]], floor: float, cap: float) -> dict[str, float]:
+    """Shares by place. Floor and cap are a category's: being split in six must not multiply its floor by six."""
+    leaves = [
+        {
+            f.place.id: f.want
+            for f in tree
+            if f.place.verdict != "shown" and not f.place.split and f.place.probability >= SURE and f.want > 0
+        }
+        for tree in trees
+    ]
+    wants = {str(i): sum(some.values()) for i, some in enumerate(leaves) if some}
+    return {
+        place: share * want / wants[i]
+        for i, share in shares(wants, floor, cap).items()
+        for place, want in leaves[int(i)].items()
+    }
+
+
 def _sure(found: Mapping[str, float]) -> set[str]:
     """Benjamini and Hochberg over the places' own one-sided p-values, by id."""
     ordered = sorted(found, key=lambda name: found[name])
@@ -136,11 +153,14 @@ class _Look:
     def __init__(
         self,
         goals: Mapping[str, float],
-        means: Mapping[str, float],
+        roots: Sequence[Node],
         recipes: Mapping[str, str],
         yields: Mapping[str, Yield],
+        responses: Mapping[str, float],
     ) -> None:
-        self.goals, self.means, self.recipes, self.yields = goals, means, recipes, yields
+        self.goals, self.recipes, self.yields, self.responses = goals, recipes, yields, responses
+        self.means = _means(roots)
+        self.votes = Counter(n.category.benchmark for n in roots if n.category.ranked)
         known = [y.smoothed for y in yields.values() if not y.hopeless]
         self.usual = sum(known) / len(known) if known else 1.0
 
@@ -160,6 +180,8 @@ class _Look:
         recipe, suggestion = self._recipe(category.name, place)
         found = self.yields.get(recipe or "")
         rate = 0.0 if found and found.hopeless else found.smoothed if found else self.usual
+        if self.responses:
+            rate = self.responses.get(recipe or "", sum(self.responses.values()) / len(self.responses))
         marks = [] if category.totals else [int(s) for s in node.signatures]
         few = 0 < e.clusters < FEWEST
         w = Weakness(
@@ -191,6 +213,7 @@ class _Look:
             advice=advice(found) if found and found.hopeless and probability >= SURE else "",
             unscored=category.unscored if not node.path else 0,
         )
+        weight /= max(1, self.votes[category.benchmark])
         own_rows = replace(e, a=e.mean * e.effective + 0.5, b=(1 - e.mean) * e.effective + 0.5)
         return _Found(w, shortfall * weight * rate, 1 - below(own_rows, goal)[0])
 
