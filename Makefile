@@ -9,8 +9,8 @@ READY := $(VENV)/.ready
 demo: $(READY)  ## the whole loop on the pocket model, on this machine
 	$(BIN)/datagen run --run runs/demo --workers 2
 
-test: $(READY)
-	$(BIN)/python -m pytest
+test: $(READY)  ## two processes, a file at a time: most of a test of Ray's is waiting
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-vllm: $(READY) $(VLLM)/.ready  ## prompt writers on a real vLLM, served and in process, on the CPU
 	DATAGEN_VLLM_PYTHON=$(CURDIR)/$(VLLM)/bin/python $(BIN)/python -m pytest -m vllm

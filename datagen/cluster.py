@@ -16,8 +16,9 @@ STORE = 2 * 2**30  # bytes of shared memory that a Ray of our own takes at most
 
 @contextmanager
 def ray_session(workers: int, address: str | None, needed: int | None = None) -> Iterator[None]:
-    """A Ray for the length of the ``with``: the one that runs, that of ``address``, or one of our own.
+    """A Ray for the length of the ``with``: this process's, that of ``address`` or ``RAY_ADDRESS``, or our own.
 
+    A Ray that happens to run on this machine is not joined: it may be another's, or a dying one.
     ``needed`` of the ``workers`` must find room. Raises ``InputError`` when Ray cannot be reached, and when this
     machine has too few processors: Ray would believe any number.
     """
@@ -25,6 +26,7 @@ def ray_session(workers: int, address: str | None, needed: int | None = None) ->
     import ray
 
     ours = not ray.is_initialized()
+    address = address or os.environ.get("RAY_ADDRESS")
     if ours:
         cores, needed = os.cpu_count() or 1, workers if needed is None else needed
         if not address and needed * CPUS > cores:
@@ -37,7 +39,7 @@ def ray_session(workers: int, address: str | None, needed: int | None = None) ->
         }
         try:
             ray.init(
-                address=address,
+                address=address or "local",
                 include_dashboard=False,
                 log_to_driver=False,
                 configure_logging=False,

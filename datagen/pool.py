@@ -16,7 +16,7 @@ from typing import Any
 
 from datagen.cluster import CPUS, packed_error, raised_again, ray_session
 from datagen.errors import DatagenError, WorkError
-from datagen.workers import TRIES, Stage, sized
+from datagen.workers import TRIES, Stage, sized, stay_on_one_thread
 
 LOADING = 4 * 3600.0  # seconds until a worker that loads is taken for hung: a first start downloads
 TIMEOUT = 600.0  # and one that answers, an item
@@ -150,9 +150,7 @@ class _Actor:
     """Builds its object on the first call, so that an error of loading is an answer and not a dead worker."""
 
     def __init__(self, make: Callable[[], Any], timeout: float, loading: float) -> None:
-        import torch
-
-        torch.set_num_threads(1)
+        stay_on_one_thread()
         self.make, self.timeout, self.loading = make, timeout, loading
         self.object: Any = None
 

@@ -14,6 +14,8 @@ are twice as fast as two threads.
 """
 
 import logging
+import os
+import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -97,6 +99,13 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
+def stay_on_one_thread() -> None:
+    """For this process's life. torch is not imported for it: a process that does without starts in half the time."""
+    os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"  # read when torch is imported
+    if torch := sys.modules.get("torch"):
+        torch.set_num_threads(1)
+
+
 class _Worker:
     """What an actor runs: blocks of one row, whose value is pickled items. An error is a row too.
 
@@ -105,9 +114,7 @@ class _Worker:
     """
 
     def __init__(self, make: Callable[[], Callable[[Any], Any]]) -> None:
-        import torch
-
-        torch.set_num_threads(1)
+        stay_on_one_thread()
         self.make = make
         self.function: Callable[[Any], Any] | None = None
 

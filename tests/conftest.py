@@ -2,11 +2,24 @@
 
 import os
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # two pytest processes share the cores; threads would fight
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 os.environ["DATAGEN_CACHE"] = "off"  # what a user's own runs cached must not answer for the tests
 
 import pytest
+
+
+@pytest.fixture(scope="module")
+def ray_pool():
+    """One Ray for the file, which ``ray_session`` joins; never another's that happens to run."""
+    import ray
+
+    ray.init(
+        "local", num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False
+    )  # fmt: skip
+    yield
+    ray.shutdown()
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ def small_store():
     import ray
 
     ray.init(
-        num_cpus=2, object_store_memory=STORE, include_dashboard=False, log_to_driver=False, configure_logging=False
+        "local", num_cpus=2, object_store_memory=STORE, include_dashboard=False, log_to_driver=False, configure_logging=False
     )  # fmt: skip
     yield
     ray.shutdown()

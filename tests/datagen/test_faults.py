@@ -10,16 +10,7 @@ from datagen.pipeline import build
 from datagen.stages import Score
 
 
-@pytest.fixture
-def ray():
-    import ray
-
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    yield
-    ray.shutdown()
-
-
-def test_any_number_of_workers_makes_the_same_bytes_of_data_and_card(ray, tmp_path, small, monkeypatch):
+def test_any_number_of_workers_makes_the_same_bytes_of_data_and_card(ray_pool, tmp_path, small, monkeypatch):
     recipes = [small(prompts=20, k=2)]
     told = []
     for name, workers, flags in (

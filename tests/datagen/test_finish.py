@@ -74,14 +74,12 @@ def test_parts_buckets_and_blocks_change_no_candidate(tmp_path, shards, recipes)
     assert not (tmp_path / "many" / "finish").exists()
 
 
-def test_any_number_of_workers_ends_with_the_same_bytes(tmp_path, shards, recipes):
-    for workers in (0, 1, 2):
+def test_any_number_of_workers_ends_with_the_same_bytes(ray_pool, tmp_path, shards, recipes):
+    for workers in (0, 2):
         done_in(tmp_path / str(workers), shards, recipes, workers=workers, sizes=TINY)
-    none, *others = (digests(tmp_path / str(workers)) for workers in (0, 1, 2))
-    assert len(none) >= 6
-    assert others == [none, none]
-    cards = {(tmp_path / str(n) / "dataset" / "README.md").read_text() for n in (0, 1, 2)}
-    assert len(cards) == 1
+    none, two = (digests(tmp_path / str(workers)) for workers in (0, 2))
+    assert len(none) >= 6 and "dataset/README.md" in none
+    assert two == none
 
 
 def test_progress_is_told_bucket_by_bucket_and_part_by_part(tmp_path, shards, recipes):
@@ -131,7 +129,7 @@ finish(shards, recipes, folder, lambda account: "", workers=int(sys.argv[3]), pr
 
 
 @pytest.mark.parametrize(
-    ("stage", "after", "workers"), [("dedupe", 9, 0), ("dataset", 3, 0), ("dataset", 2, 2)]
+    ("stage", "after", "workers"), [("dedupe", 9, 0), ("dataset", 3, 0), ("dataset", 2, 1)]
 )
 def test_a_killed_end_goes_on_to_the_same_bytes(tmp_path, shards, recipes, stage, after, workers):
     done_in(tmp_path / "calm", shards, recipes, sizes=TINY)

@@ -16,22 +16,12 @@ from datagen.stages import Job, Make, Plain, Render, Score
 from datagen.workers import Stage, run_stages
 
 
-@pytest.fixture(scope="module")
-def pool():
-    """One Ray for the file; ``run_stages`` joins one that runs."""
-    import ray
-
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    yield
-    ray.shutdown()
-
-
 def job(name, *prompts):
     rows = tuple(Sample(p, Target("x"), group_id=f"{name}-{p}") for p in prompts)
     return Job(name, "counting", {}, rows, "fake", "template", "")
 
 
-def test_only_the_prompt_that_kills_is_left_out_and_the_reason_is_told(pool, tmp_path):
+def test_only_the_prompt_that_kills_is_left_out_and_the_reason_is_told(ray_pool, tmp_path):
     once = tmp_path / "once"
 
     def make():
@@ -72,7 +62,7 @@ def test_only_the_prompt_that_kills_is_left_out_and_the_reason_is_told(pool, tmp
     assert [p.name for p in tmp_path.iterdir()] == ["once"]
 
 
-def test_a_model_that_hangs_while_it_loads_is_told_where(pool, tmp_path):
+def test_a_model_that_hangs_while_it_loads_is_told_where(ray_pool, tmp_path):
     def make():
         work = Listing()
         work.load = lambda item: time.sleep(60)

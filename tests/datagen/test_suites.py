@@ -1,9 +1,11 @@
 """The four suites on scenes: held-out targets, their own wording, fractions where their benchmarks give them."""
 
 import json
+from functools import partial
 
 import pytest
 
+from datagen import suites
 from datagen.decontaminate import normalise
 from datagen.errors import InputError, ResultsError
 from datagen.evals import read_results
@@ -36,7 +38,8 @@ def test_every_suite_is_judged_by_a_judge_that_no_recipe_weighs_by():
     assert all(load_reward(JUDGES[name]).heldout for name in ("scenes", *PARTS))
 
 
-def test_a_suite_that_cannot_be_filled_says_so():
+def test_a_suite_that_cannot_be_filled_says_so(monkeypatch):
+    monkeypatch.setattr(suites, "_prompts", partial(suites._prompts, draws=1))
     with pytest.raises(InputError, match="suite text: only"):
         load_suite("text", per_category=5000)
 

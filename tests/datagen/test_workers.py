@@ -9,15 +9,7 @@ from datagen import workers
 from datagen.errors import InputError, ModelError, UnknownName, WorkError
 from datagen.workers import Stage, run_jobs, run_stages
 
-
-@pytest.fixture(scope="module", autouse=True)
-def pool():
-    """One Ray for the file; ``run_jobs`` joins one that runs."""
-    import ray
-
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("ray_pool")
 
 
 def test_every_job_may_kill_one_worker_and_all_are_done(tmp_path):

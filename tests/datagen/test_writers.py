@@ -20,13 +20,7 @@ from datagen.writers import PooledLLM
 REQUESTS = [WriteRequest("two circles", seed=i) for i in range(70)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def ray_of_our_own():
-    import ray
-
-    ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False, configure_logging=False)
-    yield
-    ray.shutdown()
+pytestmark = pytest.mark.usefixtures("ray_pool")
 
 
 @pytest.fixture
