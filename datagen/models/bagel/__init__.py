@@ -7,7 +7,8 @@ same way.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -199,8 +200,6 @@ def load(name: str, device: str = "cpu", **chosen: Any) -> BagelModel:
     config = options.apply(theirs.config if theirs else BagelConfig.load(folder), chosen, f"model {name!r}")
     tokenizer = BagelTokenizer.load(folder, complete=theirs is not None)
     path = theirs.weights if theirs else folder / "model.safetensors"
-    with torch.device("meta"):
-        network = Bagel(config)
     try:
         state = load_file(path, device=device)
         conv = state.get(f"{PATCHES}.weight")
@@ -209,12 +208,32 @@ def load(name: str, device: str = "cpu", **chosen: Any) -> BagelModel:
         small = device == "cpu" and sum(v.numel() for v in state.values()) < FLOAT_ON_CPU
         if small:
             state = {k: v.float() for k, v in state.items()}
+        with unfilled("cpu" if small else "meta"):
+            network = Bagel(config)
         network.load_state_dict(state, assign=True)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise ModelError(f"{path}: cannot be loaded: {str(error).splitlines()[0]}") from error
     codec = load_codec(folder / CODEC, device) if theirs else None
     files = theirs.files if theirs else None
     return BagelModel(network.eval(), tokenizer, name, codec, files, fast_dtype() if small else None)
+
+
+@contextmanager
+def unfilled(where: str) -> Iterator[None]:
+    """Modules whose values a file is about to give are not drawn.
+
+    What is small is not made on the meta device either: that imports torch's compiler, a second of every start.
+    """
+    kinds = (nn.Linear, nn.Embedding)
+    draws = [kind.reset_parameters for kind in kinds]
+    try:
+        for kind in kinds:
+            kind.reset_parameters = lambda self: None
+        with nullcontext() if where == "cpu" else torch.device(where):
+            yield
+    finally:
+        for kind, draw in zip(kinds, draws, strict=True):
+            kind.reset_parameters = draw
 
 
 def fast_dtype() -> torch.dtype | None:
