@@ -370,6 +370,7 @@ def main() -> None:
     parser.add_argument("--setting", choices=SETTINGS, default="small")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--axes", nargs="*", choices=[*AXES, "autonomy"], default=[])
+    parser.add_argument("--without", nargs="*", default=[], help="arms to leave out, such as 'x 16'")
     args = parser.parse_args()
     setting = SETTINGS[args.setting]
     run = args.run / args.setting
@@ -381,6 +382,8 @@ def main() -> None:
             study.autonomy(args.seeds[0])
         for seed in args.seeds:
             for arm in AXES.get(axis, ()):
+                if arm.name in args.without:
+                    continue
                 study.arm(arm, seed)
                 print(f"{arm.axis}: {arm.name}, seed {seed}", flush=True)
     stop()
