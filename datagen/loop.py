@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from datagen.budget import Yield
+from datagen.budget import Yield, responses
 from datagen.compare import Comparison, compare, transition_rate
 from datagen.errors import InputError
 from datagen.evals import EvalRow, read_results
@@ -66,6 +66,29 @@ def yields_of(run: Path) -> dict[str, Yield]:
         }
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a build's record: {error}") from error
+
+
+def moved_in(run: Path, before: Sequence[EvalRow], after: Sequence[EvalRow]) -> dict[str, float]:
+    """Recipe -> what one prompt of the run's last build moved, from results before and after training on it.
+
+    Raises ``InputError`` when the run has no build, or when what it built for is not in the results.
+    """
+    path = run / "build.json"
+    try:
+        spent = {
+            name: r["prompts"] for name, r in json.loads(path.read_text(encoding="utf-8"))["recipes"].items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{path}: not a build's record: {error}") from error
+    remedies = {
+        w.category: w.recipe for w in find_weaknesses(before, recipes=recipes_by_weakness()) if w.recipe
+    }
+    found = responses(compare(before, after), remedies, spent)
+    if not found:
+        raise InputError(
+            f"{path}: was built for {', '.join(spent)}, and the results have no category of theirs"
+        )
+    return found
 
 
 def evaluate_to(

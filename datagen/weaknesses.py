@@ -25,6 +25,7 @@ from datagen.weakness import Weakness, read_weaknesses, write_weaknesses
 
 SURE = 0.5  # from this probability on a place gets budget
 FALSE = 0.05  # share of "weak" verdicts that may be wrong
+LEAST = 1e-6  # of a response: what did not move at all keeps the floor, since another build may move it
 EXAMPLES = 5
 FEWEST = 5  # prompts below which nothing is said (EvalTree's minimum)
 
@@ -181,7 +182,8 @@ class _Look:
         found = self.yields.get(recipe or "")
         rate = 0.0 if found and found.hopeless else found.smoothed if found else self.usual
         if self.responses:
-            rate = self.responses.get(recipe or "", sum(self.responses.values()) / len(self.responses))
+            usual = sum(self.responses.values()) / len(self.responses)
+            rate = max(self.responses.get(recipe or "", usual), LEAST)
         marks = [] if category.totals else [int(s) for s in node.signatures]
         few = 0 < e.clusters < FEWEST
         w = Weakness(

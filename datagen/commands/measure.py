@@ -69,6 +69,13 @@ def weaknesses(
         list[Path] | None, typer.Option(help="the benchmark's own data, e.g. geneval2_data.jsonl; repeatable")
     ] = None,
     second_judge: Annotated[Path | None, typer.Option(help="the same images by another judge")] = None,
+    moved_by: Annotated[
+        Path | None,
+        typer.Option(help="an earlier run: budget follows what its prompts moved, by its results"),
+    ] = None,
+    before: Annotated[
+        list[Path] | None, typer.Option(help="results from before that run; default its eval/before.jsonl")
+    ] = None,
     floor: Annotated[float, typer.Option(help="least share of the budget of a weakness")] = 0.05,
     cap: Annotated[float, typer.Option(help="greatest share")] = 0.6,
     run: Run = DEFAULT,
@@ -78,13 +85,20 @@ def weaknesses(
 
     Example: datagen weaknesses --from-eval results.jsonl --target 0.9
     """
-    from datagen.evals import stream_all
+    from datagen.evals import merge, stream_all
     from datagen.evals.mapped import parse_map
-    from datagen.loop import recipes_by_weakness, yields_of
+    from datagen.loop import moved_in, recipes_by_weakness, yields_of
     from datagen.weaknesses import find_weaknesses, parse_targets, write_weaknesses
 
-    files = [(f, format) for f in from_eval or [run / "eval" / "before.jsonl"]]
+    if before and not moved_by:
+        raise InputError("--before: name the run that came between with --moved-by")
+    last = moved_by / "eval" / "after.jsonl" if moved_by else run / "eval" / "before.jsonl"
+    files = [(f, format) for f in from_eval or [last]]
     options = parse_map(columns or []) | ({"of": of} if of else {})
+    moved = {}
+    if moved_by:
+        first = [(b, format) for b in before or [moved_by / "eval" / "before.jsonl"]]
+        moved = moved_in(moved_by, *(merge(some, options, benchmark or ()) for some in (first, files)))
     found = find_weaknesses(
         stream_all(files, options, benchmark or ()),
         parse_targets(target or []),
@@ -92,9 +106,9 @@ def weaknesses(
         yields_of(run),
         floor,
         cap,
+        moved,
     )
     if second_judge:
-        from datagen.evals import merge
         from datagen.second_judge import suspect
 
         rows, others = (

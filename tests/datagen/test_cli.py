@@ -98,6 +98,18 @@ def test_weaknesses_prints_json_for_programs(finished, monkeypatch, capsys):
     assert {"category", "score", "low", "high", "gap", "budget", "recipe"} <= set(found[0])
 
 
+def test_a_second_turn_gives_budget_by_what_the_first_moved(finished, tmp_path, monkeypatch, capsys):
+    turn = ["weaknesses", "--target", "0.99", "--run", tmp_path / "second", "--json"]
+    code, out, _ = call(monkeypatch, capsys, *turn, "--moved-by", finished)
+    assert code == 0 and sum(w["budget"] for w in json.loads(out)) == pytest.approx(1)
+    assert (tmp_path / "second" / "weaknesses.json").exists()
+    before = finished / "eval/before.jsonl"
+    same = call(monkeypatch, capsys, *turn, "--moved-by", finished, "--before", before)
+    assert same[:2] == (0, out)
+    code, _, err = call(monkeypatch, capsys, *turn, "--before", before)
+    assert code == 2 and "--moved-by" in err
+
+
 def test_compare_prints_a_verdict_for_each_category(finished, monkeypatch, capsys):
     code, out, _ = call(
         monkeypatch, capsys, "compare", finished / "eval/before.jsonl", finished / "eval/after.jsonl"

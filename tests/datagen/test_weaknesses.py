@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from datagen.budget import responses
 from datagen.compare import compare, transition_rate
 from datagen.errors import InputError, ResultsError
 from datagen.evals import EvalRow
@@ -73,6 +74,34 @@ def test_the_budget_has_a_floor_and_a_cap():
     assert shares["a"] <= 0.6 + 1e-9
     assert all(s == 0 or s >= 0.05 - 1e-9 for s in shares.values())
     assert sum(shares.values()) == pytest.approx(1.0)
+
+
+def test_a_benchmark_has_one_vote_however_many_categories_it_has():
+    many = rows(a=[0.25] * 20, b=[0.25] * 20, c=[0.25] * 20)
+    alone = [r._replace(category="d", benchmark="other") for r in rows(a=[0.25] * 20)]
+    shares = {w.category: w.budget for w in find_weaknesses([*many, *alone], target=0.9)}
+    assert shares["d"] == pytest.approx(0.5, abs=0.01)
+    assert shares["a"] == pytest.approx(1 / 6, abs=0.01)
+
+
+def test_budget_follows_what_a_prompt_of_each_recipe_moved():
+    scored = rows(a=[0.5] * 20, b=[0.5] * 20)
+    recipes = {"a": "ra", "b": "rb"}
+    plain = {w.category: w.budget for w in find_weaknesses(scored, 0.9, recipes)}
+    assert plain["a"] == pytest.approx(plain["b"])
+    moved = responses(compare(scored, rows(a=[1.0] * 20, b=[0.5] * 20)), recipes, {"ra": 10, "rb": 10})
+    assert moved["ra"] > 0.04 and moved["rb"] < 0.01
+    found = {w.category: w.budget for w in find_weaknesses(scored, 0.9, recipes, responses=moved)}
+    assert found["a"] == pytest.approx(0.6) and found["b"] == pytest.approx(0.4)  # the cap
+    dear = responses(compare(scored, rows(a=[1.0] * 20, b=[0.5] * 20)), recipes, {"ra": 20, "rb": 10})
+    assert dear["ra"] == pytest.approx(moved["ra"] / 2)
+
+
+def test_a_loss_on_few_prompts_does_not_rule_a_recipe_out():
+    before = rows(a=[0.5, 0.75, 0.25, 0.5, 1.0, 0.0])
+    after = rows(a=[0.25, 0.75, 0.5, 0.25, 0.75, 0.0])
+    assert 0 < responses(compare(before, after), {"a": "ra"}, {"ra": 1})["ra"] < 0.1
+    assert responses(compare(before, after), {"a": "ra"}, {"other": 5}) == {}
 
 
 def test_unscored_rows_change_nothing():
