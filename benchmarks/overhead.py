@@ -164,14 +164,16 @@ def one_build(prompts: int, workers: int, apart: int, model: str, instant: bool)
             marks.append((done, time.perf_counter(), *cpu, memory(os.getpid())))
 
     watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
+    if instant:  # reading a process's memory holds it up
+        watcher.start()
     with tempfile.TemporaryDirectory() as folder:
         who = Resources(workers, reward_workers=apart)
         began = time.perf_counter()
         made = build(Path(folder), [recipe(prompts, instant)], model, progress=note, resources=who)
         total = time.perf_counter() - began
     over.set()
-    watcher.join()
+    if instant:
+        watcher.join()
     start, first, last = marks
     return {
         "candidates": made.candidates,

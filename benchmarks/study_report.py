@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.study import AXES, BOTH, PARTS, Arm
+from benchmarks.arms import AXES, BOTH, PARTS, Arm
 from datagen.statistics import holm
 
 RESULTS = Path("benchmarks/results/study")
@@ -149,6 +149,19 @@ def axis_table(axis: str, found: Mapping[tuple[str, str], Mapping[int, Row]]) ->
     return table(head, rows) + (f"\nNot run yet: {', '.join(missing)}.\n" if missing else "")
 
 
+def budgets(found: Mapping[tuple[str, str], Mapping[int, Row]]) -> str:
+    """Prompts a recipe of each strategy, the mean over seeds."""
+    made = {
+        a.name: list(found[a.axis, a.name].values()) for a in AXES["strategy"] if (a.axis, a.name) in found
+    }
+    names = sorted({recipe for rows in made.values() for row in rows for recipe in row["prompts"]})
+    lines = [
+        [name, *(f"{np.mean([row['prompts'].get(r, 0) for row in rows]):.0f}" for r in names)]
+        for name, rows in made.items()
+    ]
+    return "Prompts of each recipe, the mean over seeds:\n\n" + table(("arm", *names), lines)
+
+
 def report(folder: Path = RESULTS) -> str:
     """The whole page."""
     found = load(folder)
@@ -173,6 +186,8 @@ def report(folder: Path = RESULTS) -> str:
             f"## {axis.capitalize()}\n",
             f"Differences from the untrained model.\n\n{axis_table(axis, found)}",
         ]
+        if axis == "strategy":
+            out.append(budgets(found))
     trained = list(found.get((BOTH.axis, BOTH.name), {}).values())
     if costs := found.get(("autonomy", "cost")):
         out += ["## Autonomy\n", autonomy(next(iter(costs.values())), bases["untrained"], trained)]

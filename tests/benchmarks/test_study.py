@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import study_report
-from benchmarks.study import AXES, BOTH, PARTS, SETTINGS, Data, Study, all_arms
+from benchmarks.arms import AXES, BOTH, PARTS, SETTINGS, Data, all_arms
+from benchmarks.study import Study
 from datagen.recipe import list_recipes
 
 ROOT = Path(__file__).parents[2]
