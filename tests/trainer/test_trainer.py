@@ -2,63 +2,18 @@
 
 import dataclasses
 import json
-import sys
-import types
 
 import pytest
 import torch
 
-from datagen import pipeline
 from datagen.dataset import save_dataset
 from datagen.errors import InputError, TrainingError, WorkError
-from datagen.models.base import UnifiedBatch, UnifiedLoss
-from datagen.sample import Clause, Sample, Target
+from datagen.models.base import UnifiedLoss
+from tests.trainer.helpers import batch, moved, sample, weights
 from trainer import TrainConfig, parse_weight, train
-from trainer.checkpoint import Average, begin, trim_log
+from trainer.checkpoint import Average
 from trainer.data import to_example
 from trainer.loss import weighted_loss
-from trainer.parameters import part
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    from datagen.recipe import load_recipe
-
-    run = tmp_path_factory.mktemp("data")
-    recipe = load_recipe("counting")
-    recipe = recipe.model_copy(update={"prompts": recipe.prompts.model_copy(update={"count": 8})})
-    pipeline.build(run, [recipe], "fake")
-    return run / "dataset"
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    """A tiny random BAGEL on disk."""
-    from datagen.models.bagel import BagelModel
-    from datagen.models.bagel.config import BagelConfig
-    from datagen.models.bagel.model import Bagel
-    from datagen.models.bagel.tokenizer import train_tokenizer
-
-    torch.manual_seed(0)
-    tokenizer = train_tokenizer(["red circle top left ; two blue stars"] * 20, 300)
-    config = BagelConfig(
-        vocab_size=300, hidden_size=24, intermediate_size=32, num_layers=1, num_heads=2, num_kv_heads=2
-    )
-    folder = tmp_path_factory.mktemp("tiny")
-    BagelModel(Bagel(config), tokenizer).save(str(folder))
-    return str(folder)
-
-
-def weights(folder):
-    from safetensors.torch import load_file
-
-    return load_file(folder / "model.safetensors")
-
-
-def moved(before, after, generation: bool):
-    return any(
-        not torch.equal(before[k], after[k]) for k in before if (part(k) == "generation") == generation
-    )
 
 
 @pytest.mark.parametrize("weight", ["text,image", "text", "image", "none"])
@@ -90,14 +45,6 @@ def test_a_modality_that_is_not_named_weighs_nothing():
     }
 
 
-def batch(text, image):
-    n = len(text)
-    zeros, ones = torch.zeros(n, 1, dtype=torch.long), torch.ones(n, 1, dtype=torch.bool)
-    return UnifiedBatch(
-        zeros, ones, ones, zeros, torch.zeros(n, 1), ones[:, 0], torch.tensor(text), torch.tensor(image)
-    )
-
-
 def test_the_loss_is_the_weighted_mean_of_both_modalities():
     out = UnifiedLoss(
         torch.zeros(()), torch.tensor([1.0, 2.0]), torch.tensor([3.0, 5.0]), torch.tensor([4.0, 0.0])
@@ -117,11 +64,6 @@ def test_a_negative_weight_is_refused():
     out = UnifiedLoss(torch.zeros(()), torch.ones(1), torch.ones(1), torch.ones(1))
     with pytest.raises(ValueError, match=">= 0"):
         weighted_loss(out, batch([-1.0], [1.0]))
-
-
-def sample(**changes):
-    target = Target("counting", (Clause("circle", 2),))
-    return dataclasses.replace(Sample("two circles", target, trace="red circle top left"), **changes)
 
 
 def test_weights_that_are_all_zero_stop_with_the_reason(tmp_path):
@@ -145,68 +87,6 @@ def test_a_dataset_that_is_torn_is_named(data, tmp_path):
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(WorkError, match="train-00000"):
         train(TrainConfig(tmp_path / "d", tmp_path / "m", "fake"))
-
-
-def test_a_resumed_run_ends_bit_equal_to_an_uninterrupted_one(data, tiny, tmp_path):
-    config = TrainConfig(data, tmp_path / "whole", tiny, steps=6, save_steps=3, bf16=False, batch_size=8)
-    train(config)
-    cut = dataclasses.replace(config, out=tmp_path / "cut")
-    with pytest.raises(Stop):
-        train(cut, stop_at(4))
-    train(dataclasses.replace(cut, resume=True))
-    a, b = weights(tmp_path / "whole"), weights(tmp_path / "cut")
-    assert all(torch.equal(a[k], b[k]) for k in a)
-
-
-class Stop(Exception):
-    pass
-
-
-def stop_at(step):
-    def progress(stage, done, total):
-        if done == step:
-            raise Stop
-
-    return progress
-
-
-def test_training_anew_over_an_older_run_resumes_from_its_own_checkpoint(data, tmp_path):
-    old = TrainConfig(data, tmp_path, "fake", steps=20, save_steps=10, bf16=False)
-    train(old)
-    new = dataclasses.replace(old, steps=8, save_steps=3, text_lr=1e-3)
-    with pytest.raises(Stop):
-        train(new, stop_at(5))
-    assert [p.name for p in (tmp_path / "trainer").glob("checkpoint-*")] == ["checkpoint-3"]
-    assert train(dataclasses.replace(new, resume=True)).steps == 8
-
-
-def test_starting_afresh_touches_nothing_but_checkpoints(tmp_path):
-    (tmp_path / "mine.py").write_text("x")
-    (tmp_path / "checkpoint-3").mkdir()
-    begin(tmp_path, {})
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["mine.py", "settings.json"]
-
-
-def test_a_resume_with_other_settings_says_what_changed(data, tmp_path):
-    config = TrainConfig(data, tmp_path, "fake", steps=2, bf16=False)
-    train(config)
-    with pytest.raises(InputError, match=r"text_lr: 0.0004 -> 0.1"):
-        train(dataclasses.replace(config, resume=True, text_lr=0.1))
-
-
-def test_a_resume_on_other_data_is_refused(data, tmp_path):
-    config = TrainConfig(data, tmp_path / "m", "fake", steps=2, bf16=False)
-    train(config)
-    save_dataset([sample(text_weight=1.0)], tmp_path / "d", "card")
-    with pytest.raises(InputError, match="data: "):
-        train(dataclasses.replace(config, resume=True, data=tmp_path / "d"))
-
-
-def test_a_log_is_cut_back_to_where_training_goes_on(tmp_path):
-    log = tmp_path / "log.jsonl"
-    log.write_text('{"step": 1}\n{"step": 10}\n{"step": 20}\n{"st')
-    trim_log(log, 10)
-    assert log.read_text() == '{"step": 1}\n{"step": 10}\n'
 
 
 @pytest.mark.parametrize("image", [b"not a picture", b"\x89PNG\r\n\x1a\n"])
@@ -314,128 +194,6 @@ def test_accumulated_batches_of_bagel_equal_one_large_batch(tiny, tmp_path, monk
         for name in before:
             torch.testing.assert_close(parts[name], whole[name], atol=1e-5, rtol=1e-4, msg=name)
     assert moved(before, whole, generation=True) and moved(before, whole, generation=False)
-
-
-class Tied(torch.nn.Module):
-    """A unified model that is its own module, with one weight under two names."""
-
-    name = "tied"
-
-    def __init__(self):
-        super().__init__()
-        self.embed, self.head = torch.nn.Linear(2, 2, bias=False), torch.nn.Linear(2, 2, bias=False)
-        self.head.weight = self.embed.weight
-        torch.nn.init.eye_(self.embed.weight)
-
-    module = property(lambda self: self)
-
-    def collate(self, examples):
-        return batch([e.text_weight for e in examples], [e.image_weight for e in examples])
-
-    def losses(self, rows, generator=None):
-        noise = torch.randn(len(rows.input_ids), 2)
-        text = self.head(self.embed(noise)).pow(2).mean(1)
-        return UnifiedLoss(text.mean(), text, text * 0, text * 0)
-
-    def save(self, folder):
-        torch.save(self.state_dict(), f"{folder}/tied.pt")
-
-
-def test_any_object_with_the_methods_trains_and_resumes_with_tied_weights_too(data, tmp_path, monkeypatch):
-    module = types.ModuleType("tied_model")
-    module.load = lambda name, device: Tied()
-    monkeypatch.setitem(sys.modules, "tied_model", module)
-    whole = TrainConfig(data, tmp_path / "w", "tied_model:load", steps=4, save_steps=2, bf16=False)
-    train(whole)
-    cut = dataclasses.replace(whole, out=tmp_path / "c")
-    with pytest.raises(Stop):
-        train(cut, stop_at(3))
-    train(dataclasses.replace(cut, resume=True))
-    a, b = (torch.load(tmp_path / n / "tied.pt", weights_only=True) for n in "wc")
-    assert not torch.equal(a["head.weight"], torch.eye(2))
-    assert all(torch.equal(a[k], b[k]) for k in a)
-
-
-def test_adapters_resume_bit_equal_from_checkpoints_that_hold_only_them(data, tiny, tmp_path):
-    from safetensors import safe_open
-
-    whole = TrainConfig(data, tmp_path / "w", tiny, steps=4, save_steps=2, bf16=False, lora=2, batch_size=8)
-    train(whole)
-    cut = dataclasses.replace(whole, out=tmp_path / "c")
-    with pytest.raises(Stop):
-        train(cut, stop_at(3))
-    with safe_open(tmp_path / "c/trainer/checkpoint-2/model.safetensors", "pt") as file:
-        names = [n for n in file.keys() if "inv_freq" not in n]  # noqa: SIM118 - not a dict
-    assert names and all("lora_" in n for n in names)
-    train(dataclasses.replace(cut, resume=True))
-    a, b = weights(tmp_path / "w"), weights(tmp_path / "c")
-    assert all(torch.equal(a[k], b[k]) for k in a)
-
-
-def test_resume_without_a_checkpoint_says_so(data, tmp_path):
-    with pytest.raises(InputError, match="no checkpoint"):
-        train(TrainConfig(data, tmp_path, "fake", resume=True))
-
-
-def test_lora_is_merged_into_an_ordinary_checkpoint(data, tiny, tmp_path):
-    from pathlib import Path
-
-    train(TrainConfig(data, tmp_path, tiny, steps=2, lora=2, bf16=False, text_lr=1e-2))
-    before, after = weights(Path(tiny)), weights(tmp_path)
-    assert before.keys() == after.keys()
-    assert torch.equal(before["vae2llm.weight"], after["vae2llm.weight"])
-    key = "language_model.model.layers.0.self_attn.q_proj.weight"
-    assert not torch.equal(before[key], after[key])
-
-
-def test_the_adapter_is_kept_in_pefts_own_files_and_gives_the_merged_model(data, tiny, tmp_path):
-    from peft import PeftModel
-
-    from datagen.models import load_model
-
-    train(TrainConfig(data, tmp_path, tiny, steps=2, lora=2, bf16=False, text_lr=1e-2))
-    kept = {p.name for p in (tmp_path / "adapter").iterdir()}
-    assert {"adapter_model.safetensors", "adapter_config.json"} <= kept
-    adapted = PeftModel.from_pretrained(load_model(tiny).module, str(tmp_path / "adapter"))
-    merged = adapted.merge_and_unload().state_dict()
-    for name, tensor in weights(tmp_path).items():
-        torch.testing.assert_close(merged[name], tensor, msg=name)
-
-
-@pytest.mark.parametrize("rank", [0, 2])
-def test_a_large_bfloat16_model_takes_small_steps_and_is_saved_as_it_was_stored(
-    data, tiny, tmp_path, monkeypatch, rank
-):
-    from pathlib import Path
-
-    from safetensors.torch import load_file
-
-    from datagen.models import load_model
-    from trainer import arguments
-    from trainer import trainer as module
-    from trainer.parameters import part
-
-    def stored(name, device="cpu"):
-        model = load_model(name, device)
-        model.module.bfloat16()
-        return model
-
-    monkeypatch.setattr(arguments, "LORA_ABOVE", 10)
-    monkeypatch.setattr(module, "load_model", stored)
-    train(TrainConfig(data, tmp_path, tiny, steps=2, lora=rank, text_lr=1e-6, image_lr=1e-6))
-    kept = load_file(tmp_path / "trainer" / "checkpoint-2" / "model.safetensors")
-    assert {t.dtype for t in kept.values()} == {torch.float32}
-    assert {t.dtype for t in weights(tmp_path).values()} == {torch.bfloat16}
-    if rank:
-        assert all("lora_" in name for name in kept)
-        return
-    before = weights(Path(tiny))
-    steps = [
-        (kept[f"module.{k}"] - b.bfloat16().float()).abs().max()
-        for k, b in before.items()
-        if f"module.{k}" in kept and part(k) != "generation"  # behind an untrained llm2vae of zeros
-    ]
-    assert min(steps) > 0 and max(steps) < 1e-4
 
 
 def test_a_reference_kl_holds_the_trace_back(data, tiny, tmp_path):
@@ -567,32 +325,3 @@ def test_tensorboard_holds_what_the_log_holds(data, tiny, tmp_path):
     ]
     for name in names:
         assert told.Scalars(f"train/{name}")[0].value == pytest.approx(first[name], rel=1e-5)
-
-
-def test_eight_bit_moments_train_and_resume(data, tmp_path, monkeypatch):
-    pytest.importorskip("torchao")
-    from datagen.models.bagel import BagelModel
-    from datagen.models.bagel.config import BagelConfig
-    from datagen.models.bagel.model import Bagel
-    from datagen.models.bagel.tokenizer import train_tokenizer
-
-    monkeypatch.setattr(torch._dynamo.config, "disable", True)  # each shape would be compiled on its own
-    config = BagelConfig(
-        vocab_size=320, hidden_size=64, intermediate_size=64, num_layers=1, num_heads=2, num_kv_heads=2
-    )
-    tokenizer = train_tokenizer(["red circle top left ; two blue stars"] * 20, 300)
-    BagelModel(Bagel(config), tokenizer).save(str(tmp_path / "base"))
-    whole = TrainConfig(
-        data, tmp_path / "w", str(tmp_path / "base"), steps=4, save_steps=2, bf16=False, optimizer="adamw8bit"
-    )
-    train(whole)
-    cut = dataclasses.replace(whole, out=tmp_path / "c")
-    with pytest.raises(Stop):
-        train(cut, stop_at(3))
-    state = torch.load(tmp_path / "c/trainer/checkpoint-2/optimizer.pt", weights_only=True)["state"]
-    assert "OptimState8bit" in {type(moments["exp_avg"]).__name__ for moments in state.values()}
-    train(dataclasses.replace(cut, resume=True))
-    before, a, b = weights(tmp_path / "base"), weights(tmp_path / "w"), weights(tmp_path / "c")
-    assert moved(before, a, generation=True) and moved(before, a, generation=False)
-    for name in a:
-        torch.testing.assert_close(b[name], a[name], msg=name)
