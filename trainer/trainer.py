@@ -171,22 +171,11 @@ def train(
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     if config.ema:
         average.apply()
-    if config.shard:
-        state_dict = gathered(module)
-        if first:
-            model = load_model(config.model)
-            if not dtypes:  # a large one stays in the precision it is stored in
-                widen(model.module, everything)
-            if rank:
-                add_lora(model.module, rank)
-            model.module.load_state_dict(state_dict)
+    whole = gathered(module) if config.shard else None  # every process takes part
     if first:
-        if rank:
-            save_adapter(model.module, config.out / FOLDER, config.model)
-            merge_lora(model.module)
-        model.module.eval()
-        with stored(model.module, dtypes):
-            model.save(str(config.out))
+        if whole is not None:
+            model = _filled(config.model, whole, rank, None if dtypes else everything)
+        _save(model, config, rank, dtypes)
         (config.out / "training.json").write_text(json.dumps(settings, indent=2) + "\n")
     if dist.is_initialized():
         dist.barrier()
@@ -202,3 +191,24 @@ def train(
         last=losses[-1] if losses else {},
         path=config.out,
     )
+
+
+def _filled(name: str, state: dict[str, Tensor], rank: int, everything: bool | None) -> Any:
+    """The model with the values that were gathered; ``everything`` None keeps the precision it is stored in."""
+    model = load_model(name)
+    if everything is not None:
+        widen(model.module, everything)
+    if rank:
+        add_lora(model.module, rank)
+    model.module.load_state_dict(state)
+    return model
+
+
+def _save(model: Any, config: TrainConfig, rank: int, dtypes: dict[str, torch.dtype]) -> None:
+    """The checkpoint, merged, and beside it the adapter where one was trained."""
+    if rank:
+        save_adapter(model.module, config.out / FOLDER, config.model)
+        merge_lora(model.module)
+    model.module.eval()
+    with stored(model.module, dtypes):
+        model.save(str(config.out))
