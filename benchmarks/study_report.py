@@ -9,6 +9,7 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,19 @@ def budgets(found: Mapping[tuple[str, str], Mapping[int, Row]]) -> str:
     return "Prompts of each recipe, the mean over seeds:\n\n" + table(("arm", *names), lines)
 
 
+def duels(found: Mapping[tuple[str, str], Mapping[int, Row]]) -> str:
+    """Each strategy against each other on the mean over the four parts, over the seeds that both have."""
+    made = {a.name: found[a.axis, a.name] for a in AXES["strategy"] if (a.axis, a.name) in found}
+    pairs = {(a, b): paired(made[b], made[a]) for a, b in combinations(sorted(made, reverse=True), 2)}
+    changes = {names: change(*rows, list(PARTS)) for names, rows in pairs.items() if rows[0]}
+    adjusted = holm([c.p for c in changes.values()])
+    lines = [
+        [f"{a} - {b}", str(len(pairs[a, b][0])), str(c), f"{p:.3f}"]
+        for ((a, b), c), p in zip(changes.items(), adjusted, strict=True)
+    ]
+    return "Strategies against each other, mean of four:\n\n" + table(("", "seeds", "difference", "p"), lines)
+
+
 def report(folder: Path = RESULTS) -> str:
     """The whole page."""
     found = load(folder)
@@ -187,7 +201,7 @@ def report(folder: Path = RESULTS) -> str:
             f"Differences from the untrained model.\n\n{axis_table(axis, found)}",
         ]
         if axis == "strategy":
-            out.append(budgets(found))
+            out += [duels(found), budgets(found)]
     trained = list(found.get((BOTH.axis, BOTH.name), {}).values())
     if costs := found.get(("autonomy", "cost")):
         out += ["## Autonomy\n", autonomy(next(iter(costs.values())), bases["untrained"], trained)]
