@@ -6,8 +6,8 @@ the first shard begins. ``instant``: a model and a reward that cost nothing, so 
 left: candidates a second by stage, and the greatest memory of driver and workers as the build grows; with
 ``--apart`` rewards are judged in a pool of their own, and pictures go from worker to worker.
 
-Last printed, on two cores. 1,000 pocket candidates: one worker 1.12 of the bare loop by the clock and by processor
-seconds, two workers 1.81 times one; their start 9 s (Ray, imports, the model). Instant, two workers:
+Last printed, on two cores. 1,000 pocket candidates: one worker 1.10 of the bare loop by the clock and by processor
+seconds, two workers 1.91 times one; their start 6 s (Ray, imports, the model). Instant, two workers:
 
   candidates  in all  through workers  prompts  candidates  end      MiB at most: prompts, candidates, end; a worker
       10,000    500/s         2,160/s    1.4 s      15.1 s   2.8 s           44  135  331; 251
