@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from datagen.budget import Yield, responses
 from datagen.compare import Comparison, compare, transition_rate
@@ -56,16 +57,10 @@ def recipes_by_weakness() -> dict[str, str]:
 
 def yields_of(run: Path) -> dict[str, Yield]:
     """Recipe -> what of its candidates passed in the run's last build; empty before the first."""
-    path = run / "build.json"
-    if not path.exists():
+    if not (run / "build.json").exists():
         return {}
-    try:
-        built = json.loads(path.read_text(encoding="utf-8"))["recipes"]
-        return {
-            k: Yield(r["pass_rate"], r["candidates"]) for k, r in built.items() if r["pass_rate"] is not None
-        }
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a build's record: {error}") from error
+    rates = _built(run, "pass_rate", "candidates")
+    return {name: Yield(rate, made) for name, (rate, made) in rates.items() if rate is not None}
 
 
 def moved_in(run: Path, before: Sequence[EvalRow], after: Sequence[EvalRow]) -> dict[str, float]:
@@ -73,22 +68,24 @@ def moved_in(run: Path, before: Sequence[EvalRow], after: Sequence[EvalRow]) -> 
 
     Raises ``InputError`` when the run has no build, or when what it built for is not in the results.
     """
+    spent = {name: prompts for name, (prompts,) in _built(run, "prompts").items()}
+    found = find_weaknesses(before, recipes=recipes_by_weakness())
+    moved = responses(compare(before, after), {w.category: w.recipe for w in found if w.recipe}, spent)
+    if not moved:
+        raise InputError(
+            f"{run / 'build.json'}: was built for {', '.join(spent)}, and the results have no category of theirs"
+        )
+    return moved
+
+
+def _built(run: Path, *fields: str) -> dict[str, tuple[Any, ...]]:
+    """Recipe -> ``fields`` of the run's last build. Raises ``InputError`` where it left no whole record."""
     path = run / "build.json"
     try:
-        spent = {
-            name: r["prompts"] for name, r in json.loads(path.read_text(encoding="utf-8"))["recipes"].items()
-        }
+        recipes = json.loads(path.read_text(encoding="utf-8"))["recipes"]
+        return {name: tuple(row[field] for field in fields) for name, row in recipes.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{path}: not a build's record: {error}") from error
-    remedies = {
-        w.category: w.recipe for w in find_weaknesses(before, recipes=recipes_by_weakness()) if w.recipe
-    }
-    found = responses(compare(before, after), remedies, spent)
-    if not found:
-        raise InputError(
-            f"{path}: was built for {', '.join(spent)}, and the results have no category of theirs"
-        )
-    return found
 
 
 def evaluate_to(
