@@ -1,8 +1,11 @@
 """Near-duplicates of vectors: greedy by order, the same by products, by an index and in blocks."""
 
+import itertools
+
 import numpy as np
 import pytest
 
+from datagen import neighbours
 from datagen.neighbours import near_duplicates, near_duplicates_in_blocks
 
 
@@ -67,3 +70,21 @@ def test_an_inverted_file_finds_the_pairs_that_brute_force_finds():
     assert near_duplicates(vectors, order, 0.99, exact=100) == exact
     assert near_duplicates_in_blocks(vectors.__getitem__, 3600, 0.99, 1000, exact=100) == exact
     assert exact == {3000 + i: i for i in range(600)}
+
+
+@pytest.mark.parametrize("threshold", [0.8, 0.9, 0.97])
+def test_lists_that_are_skipped_hold_nothing_near(monkeypatch, threshold):
+    monkeypatch.setattr(neighbours, "PROBES", 10**6)  # every list may be looked at
+    vectors, looked_at = clustered(3000), []
+    index = neighbours._Lists(vectors)
+    search = index.file.range_search_preassigned
+
+    def counted(some, limit, probed, likeness):
+        looked_at.append((probed >= 0).mean())
+        return search(some, limit, probed, likeness)
+
+    index.file.range_search_preassigned = counted
+    limits, _, found = index.range_search(vectors, threshold)
+    near = [set(np.flatnonzero(row > threshold)) for row in vectors @ vectors.T]
+    assert [set(found[a:b]) for a, b in itertools.pairwise(limits.astype(int))] == near
+    assert looked_at[0] < 0.8
