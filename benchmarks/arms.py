@@ -1,7 +1,7 @@
 """What the study compares: its sizes, and the arms of its axes, each one way to make data, weigh, train and sample."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 PARTS = {"compose": "scenes", "dense": "dense", "knowledge": "knowledge", "text": "text"}
 ALIGNED = ("benchmark_aligned", "dense", "world_knowledge", "text_rendering")  # a recipe a part, equal shares
@@ -36,10 +36,24 @@ class Data:
     k: int = 0  # 0: the setting's; others keep the number of candidates
     scale: float = 1.0  # times the setting's prompts
     round: int = 1
+    moved: bool = False  # this round's budget follows what the one before moved, else shortfall alone
 
     @property
     def name(self) -> str:
-        return f"{self.strategy}-{self.trace}-cfg{self.cfg:g}-k{self.k}-x{self.scale:g}-round{self.round}"
+        how = "-moved" if self.moved else ""
+        return (
+            f"{self.strategy}-{self.trace}-cfg{self.cfg:g}-k{self.k}-x{self.scale:g}-round{self.round}{how}"
+        )
+
+    @property
+    def earlier(self) -> "Data":
+        """The round before."""
+        return replace(self, round=self.round - 1, moved=self.moved and self.round > 2)
+
+    @property
+    def llm(self) -> str:
+        """Who writes the prompts, and the traces that an LLM writes."""
+        return "smollm2" if self.trace == "llm" else "template"
 
 
 @dataclass(frozen=True)
@@ -55,6 +69,7 @@ class Arm:
     cfg: float | None = None  # of the evaluation
     trace: bool = True  # evaluated with one
     refined: bool = False  # evaluated on pictures that see the trace and not the prompt
+    keep: bool = False  # a later round trains on the candidates of the one before it, too
 
     @property
     def file(self) -> str:
@@ -77,6 +92,7 @@ AXES: dict[str, tuple[Arm, ...]] = {
     ),
     "trace": (
         Arm("trace", "template", Data(trace="template")),
+        Arm("trace", "LLM", Data(trace="llm")),
         Arm("trace", "none", Data(trace="none"), trace=False),
         Arm("trace", "self, sampled without", trace=False),
         Arm("trace", "self, refined prompt only", refined=True),
@@ -97,7 +113,11 @@ AXES: dict[str, tuple[Arm, ...]] = {
         Arm("weights", "global", normalise="global"),
     ),
     "candidates": tuple(Arm("candidates", f"{k} a prompt", Data(k=k)) for k in (2, 4, 16, 32)),
-    "rounds": tuple(Arm("rounds", f"{n} rounds", Data(round=n)) for n in (2, 3)),
+    "rounds": (
+        *(Arm("rounds", f"{n} rounds", Data(round=n)) for n in (2, 3)),
+        Arm("rounds", "2 rounds, data kept", Data(round=2), keep=True),
+        Arm("rounds", "2 rounds by what moved, data kept", Data(round=2, moved=True), keep=True),
+    ),
     "scaling": tuple(Arm("scaling", f"x {s:g}", Data(scale=s)) for s in (0.08, 0.25, 4, 16)),
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ and by seed. What stands is not made again: stop it at any time, run it twice at
 ``--seeds``. ``python -m benchmarks.study_report`` makes ``docs/study.md`` of the files.
 
 Sizes: ``--setting small`` finishes in minutes and is too small to tell arms apart; ``full`` is the
-study. Left out, since the pocket model has nobody to write them: traces of another language model.
+study. The arm of an LLM needs the embedded SmolLM2.
 """
 
 import argparse
@@ -116,6 +116,8 @@ class Study:
     def trained(self, arm: Arm, seed: int) -> tuple[Path, dict[str, Any], dict[str, Any]]:
         """The trained model's folder, the figures of its weights, and those of its build."""
         runs, base = self.built(arm.data, seed)
+        if arm.keep:
+            runs = [*self.built(arm.data.earlier, seed)[0], *runs]
         run = runs[-1][0]
         told = {
             k: v
@@ -123,7 +125,7 @@ class Study:
             if k in ("weights", "credit", "normalise", "modalities", "train")
         }
         plain = {k: getattr(BOTH, k) for k in told}
-        name = "plain" if told == plain else arm.file
+        name = "plain" if told == plain and not arm.keep else arm.file
         folder = run / name
         data = run / "dataset"
         if len(runs) > 1 or any(told[k] != plain[k] for k in ("weights", "credit", "normalise")):
@@ -154,24 +156,34 @@ class Study:
         A piloted build is two: the pilot, then the rest by what training on the pilot moved.
         """
         run = self.run / f"seed{seed}" / data.name
-        base, before = "pocket", self.run / "untrained"
-        if data.round > 1:
-            last, _, _ = self.trained(replace(BOTH, data=replace(data, round=data.round - 1)), seed)
-            base, before = str(last), last / "eval-default"
-        old = self.evaluate(before, base)
+        base, old = self.start(data, seed)
         first: list[tuple[Path, list[Recipe]]] = []
         moved: dict[str, float] = {}
         if data.strategy == "piloted":
             pilot = replace(BOTH, data=replace(data, strategy="targeted", scale=PILOT * data.scale))
-            model, _, made = self.trained(pilot, seed)
             first, _ = self.built(pilot.data, seed)
-            found = compare(labelled(old), labelled(self.evaluate(model / "eval-default", str(model))))
-            moved = responses(found, recipes_by_weakness(), made["prompts"])
+            moved = self.moved(pilot, seed)
+        elif data.moved:
+            moved = self.moved(replace(BOTH, data=data.earlier), seed)
         recipes = self.recipes(data, old, moved)
         if not (run / "build.json").exists():
             begin = seed + 1000 * (data.round - 1) + 500 * bool(first)
-            build(run, recipes, base, "template", 0, begin, progress=self.update)
+            build(run, recipes, base, data.llm, 0, begin, progress=self.update)
         return [*first, (run, [r.for_vocabulary("scenes") for r in recipes])], base
+
+    def start(self, data: Data, seed: int) -> tuple[str, dict[str, list[EvalRow]]]:
+        """The model that draws ``data``, and its evaluation: the round before's, or the untrained one."""
+        if data.round == 1:
+            return "pocket", self.evaluate(self.run / "untrained", "pocket")
+        last, _, _ = self.trained(replace(BOTH, data=data.earlier), seed)
+        return str(last), self.evaluate(last / "eval-default", str(last))
+
+    def moved(self, arm: Arm, seed: int) -> dict[str, float]:
+        """What a prompt of each recipe moved, by training ``arm``."""
+        _, old = self.start(arm.data, seed)
+        model, _, made = self.trained(arm, seed)
+        found = compare(labelled(old), labelled(self.evaluate(model / "eval-default", str(model))))
+        return responses(found, recipes_by_weakness(), made["prompts"])
 
     def recipes(
         self, data: Data, before: dict[str, list[EvalRow]], moved: Mapping[str, float] | None = None

@@ -55,9 +55,15 @@ def _plain(text: str, sample: Sample) -> str:
 
 
 def template_trace(target: Target, seed: int) -> str:
-    """A layout that satisfies ``target``, or the words of what it stands for."""
+    """A layout that satisfies ``target``, or the words of what it stands for.
+
+    Raises ``InputError`` where no layout does: ten objects, or one both above and below another.
+    """
     if _drawn(target):
-        return format_layout(layout_for(target, random.Random(seed)))
+        try:
+            return format_layout(layout_for(target, random.Random(seed)))
+        except ValueError as error:
+            raise InputError(f"{error}, so there is no template's trace of it; valid: trace: self") from error
     answered = replace(target, facts=())
     return f"The picture shows {phrase(answered, VOCABULARIES['coco'])}."
 

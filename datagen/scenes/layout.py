@@ -160,9 +160,10 @@ def layout_satisfies(placed: Sequence[Placed], target: Target) -> tuple[bool, st
     return passed == total, "; ".join(reasons)
 
 
-def layout_for(target: Target, rng: random.Random, attempts: int = 200) -> list[Placed]:
+def layout_for(target: Target, rng: random.Random, attempts: int = 20_000) -> list[Placed]:
     """A random layout that satisfies ``target``. Raises ``ValueError`` if no try succeeded."""
-    for _ in range(attempts):
+    fits = sum(c.count for c in target.include) <= GRID * GRID
+    for _ in range(attempts if fits else 0):
         cells = rng.sample(range(GRID * GRID), GRID * GRID)
         placed = [
             Placed(

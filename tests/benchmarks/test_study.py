@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import study_report
-from benchmarks.arms import AXES, BOTH, PARTS, SETTINGS, Data, all_arms
+from benchmarks import study, study_report
+from benchmarks.arms import AXES, BOTH, PARTS, SETTINGS, Arm, Data, all_arms
 from benchmarks.study import Study
-from datagen.recipe import list_recipes
+from datagen.recipe import list_recipes, load_recipe
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,6 +41,26 @@ def test_strategies_have_the_same_number_of_candidates(tmp_path, data):
     assert {r.name for r in recipes} <= set(list_recipes())
     made = sum(r.prompts.count * r.candidates.k for r in recipes)
     assert made == pytest.approx(setting.prompts * setting.k * data.scale, rel=0.05)
+
+
+def test_the_first_round_is_the_same_whatever_the_second_does():
+    assert Data(round=2, moved=True).earlier == Data() == Data(round=2).earlier
+    assert Data(round=3, moved=True).earlier == Data(round=2, moved=True)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_a_round_that_keeps_its_data_trains_on_the_candidates_of_both(tmp_path, monkeypatch, keep):
+    studied, weighed = Study(tmp_path, tmp_path, SETTINGS["small"]), []
+    builds = {n: ([(tmp_path / f"build{n}", [load_recipe("counting")])], f"model{n - 1}") for n in (1, 2)}
+    monkeypatch.setattr(Study, "built", lambda self, data, seed: builds[data.round])
+    monkeypatch.setattr(study, "reweighed", lambda run, recipe, arm: weighed.append(run.name) or [])
+    monkeypatch.setattr(study, "save_dataset", lambda samples, data, card: None)
+    monkeypatch.setattr(study, "train", lambda config, update: weighed.append(config.model))
+    arm = Arm("rounds", "two", Data(round=2), keep=keep)
+    model, _, made = studied.trained(arm, 0)
+    assert weighed == [*(["build1"] if keep else []), "build2", "model1"]
+    assert made["prompts"]["counting"] == (2 if keep else 1) * load_recipe("counting").prompts.count
+    assert model.name == ("rounds-two" if keep else "plain")
 
 
 def row(value, seed=0):
