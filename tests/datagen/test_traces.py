@@ -5,7 +5,7 @@ import pytest
 from datagen.errors import InputError
 from datagen.llm.base import Reply
 from datagen.llm.template import TemplateLLM
-from datagen.sample import Sample
+from datagen.sample import Clause, Sample, Target
 from datagen.scenes.layout import layout_satisfies, parse_layout
 from datagen.targets import VOCABULARIES, sample_targets
 from datagen.traces import write_traces
@@ -56,3 +56,9 @@ def test_a_layout_that_the_llm_rearranged_is_kept():
 def test_an_unknown_source_lists_the_valid_ones():
     with pytest.raises(InputError, match="llm, template"):
         write_traces(SAMPLES, "self", TemplateLLM())
+
+
+def test_a_target_that_no_layout_satisfies_is_named():
+    impossible = Sample("a", Target("x", (Clause("star", 10),)))
+    with pytest.raises(InputError, match=r"no layout satisfies .*star.*10.*valid: trace: self"):
+        write_traces([impossible], "template", TemplateLLM())
