@@ -211,8 +211,8 @@ def main() -> None:
     print(f"  found when one part of four falls from 0.75 to 0.35: {100 * splits(rng, few, 4, 0.35):.1f}%")
 
     print("\nP(weak), which ranks, against the share truly below the target:")
-    for low, said, share, n in calibration(rng, few):
-        print(f"  from {low:.1f}: said {100 * said:5.1f}%, true {100 * share:5.1f}%  ({n})")
+    for start, expected, below, n in calibration(rng, few):
+        print(f"  from {start:.1f}: said {100 * expected:5.1f}%, true {100 * below:5.1f}%  ({n})")
 
     wrong, found = verdicts(rng, few)
     print(f"\nverdict weak against 0.8: {100 * wrong:.1f}% wrong (at most 5% wanted), "

@@ -86,7 +86,8 @@ def run(count: int, seed: int, folder: Path) -> tuple[Counter[str], str | None]:
     outcomes: Counter[str] = Counter()
     made = {}
     for name, write in SHAPES.items():
-        path = write(folder / name) if (folder / name).mkdir(parents=True) is None else folder
+        (folder / name).mkdir(parents=True)
+        path = write(folder / name)
         made[name] = path, one_file(path), one_file(path).read_bytes(), read_results(path)
     for number in range(count):
         name = rng.choice(list(made))

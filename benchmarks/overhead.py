@@ -68,7 +68,7 @@ class Instant:
         traces: Sequence[str] | None = None,
     ) -> list[UnifiedSample]:
         return [
-            UnifiedSample(p, "a trace", None, self.picture(s), None, "model")  # type: ignore[arg-type]
+            UnifiedSample(p, "a trace", None, self.picture(s), None, "model")
             for p, s in zip(prompts, seeds, strict=True)
         ]
 
@@ -287,12 +287,12 @@ def main() -> None:
     args = parser.parse_args()
     if args.one:
         kind, *rest = args.one
-        numbers = [int(n) for n in rest]
         if kind == "bare":
-            print(json.dumps(bare(*numbers)))
+            print(json.dumps(bare(*map(int, rest))))
         else:
+            prompts, workers, apart = map(int, rest)
             model = "pocket" if kind == "pocket" else MODEL
-            print(json.dumps(one_build(*numbers, model, kind == "instant")))
+            print(json.dumps(one_build(prompts, workers, apart, model, kind == "instant")))
         return
     if "pocket" in args.what:
         pocket(args.candidates, args.rounds)

@@ -44,15 +44,17 @@ def main() -> None:
     print(f"{'recipe':<18} prompts accepted targets distinct-2 nearest  refused")
     for i, recipe in enumerate(served):
         n = args.prompts // len(served) + (i < args.prompts % len(served))
-        some, r = write_recipe(
+        some, told = write_recipe(
             recipe.for_vocabulary(vocabulary.name), vocabulary, writer, n, args.seed, index, said
         )
         kept += some
-        near = r["self_similarity"]["nearest"]
-        refused = ", ".join(f"{cause} {k}" for cause, k in sorted(r["rejected"].items(), key=lambda x: -x[1]))
-        refused += f", full before asking {r['skipped']}" if r["skipped"] else ""
+        near = told["self_similarity"]["nearest"]
+        refused = ", ".join(
+            f"{cause} {k}" for cause, k in sorted(told["rejected"].items(), key=lambda x: -x[1])
+        )
+        refused += f", full before asking {told['skipped']}" if told["skipped"] else ""
         print(
-            f"{recipe.name:<18} {len(some):>7} {r['acceptance']:>8.0%} {r['targets']:>7} {r['distinct_2']:>10.2f} "
+            f"{recipe.name:<18} {len(some):>7} {told['acceptance']:>8.0%} {told['targets']:>7} {told['distinct_2']:>10.2f} "
             f"{near:>7.2f}  {refused}"
         )
     seconds = time.monotonic() - began

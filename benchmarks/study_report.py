@@ -1,28 +1,25 @@
-"""``docs/study.md`` and its plot from the study's result files: ``python -m benchmarks.study_report``.
+"""``docs/study.md`` and its plots from the study's result files: ``python -m benchmarks.study_report``.
 
 Every figure is a paired difference: the same prompts, the same images' seeds. Its interval is a bootstrap
 over prompts and over training seeds at once, and the p-value of an arm's mean over the four parts is
-corrected within its axis (Holm). What was not run is listed, never filled in. Needs matplotlib for the plot.
+corrected within its axis (Holm). What was not run is listed, never filled in. Needs matplotlib for the plots.
 """
 
 import argparse
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from benchmarks.arms import AXES, BOTH, PARTS, Arm
+from benchmarks.arms import AXES, BOTH, PARTS
+from benchmarks.study_plots import plot_arms, plot_scaling
+from benchmarks.study_results import Found, Row, baseline, change, level, load, paired
 from datagen.statistics import holm
 
 RESULTS = Path("benchmarks/results/study")
-DRAWS = 4000
 UNTOUCHED = ("single_object", "two_object", "colors", "color_attr")  # no targeted build was for these
 LETTERING = (*AXES["strategy"], *AXES["modality"])
-Row = Mapping[str, Any]
 HEAD = """# The paper's findings at pocket scale
 
 Written by `python -m benchmarks.study_report` from the files in `benchmarks/results/study`, which
@@ -36,77 +33,12 @@ and the judges are networks that no build weighs by.
 """
 
 
-@dataclass(frozen=True)
-class Change:
-    mean: float
-    low: float
-    high: float
-    p: float
-
-    def __str__(self) -> str:
-        return f"{100 * self.mean:+.1f} ({100 * self.low:+.1f} to {100 * self.high:+.1f})"
-
-
-def load(folder: Path) -> dict[tuple[str, str], dict[int, Row]]:
-    """(axis, arm) -> seed -> row; baselines are of the axis ``baseline`` and seed 0."""
-    found: dict[tuple[str, str], dict[int, Row]] = {}
-    for path in sorted(folder.glob("*.json")):
-        row = json.loads(path.read_text(encoding="utf-8"))
-        found.setdefault((row["axis"], row["arm"]), {})[row.get("seed", 0)] = row
-    return found
-
-
-def change(
-    before: Sequence[Row], after: Sequence[Row], parts: Sequence[str], only: Sequence[str] = ()
-) -> Change:
-    """The mean over ``parts`` of the mean over categories (``only`` those), paired by prompt and by seed.
-
-    ``before`` has one row for each of ``after``, or one for all.
-    """
-    befores = list(before) * (len(after) // len(before))
-    rng = np.random.default_rng(0)
-    seeds = rng.integers(0, len(after), (DRAWS, len(after)))
-    means, draws = [], []
-    for part in parts:
-        categories = [c for c in after[0]["parts"][part] if not only or c in only]
-        for category in categories:
-            delta = np.array([a["parts"][part][category] for a in after]) - np.array(
-                [b["parts"][part][category] for b in befores]
-            )  # [seeds, prompts]
-            prompts = rng.integers(0, delta.shape[1], (DRAWS, delta.shape[1]))
-            share = 1 / (len(parts) * len(categories))
-            means.append(share * delta.mean())
-            draws.append(share * delta[seeds[:, :, None], prompts[:, None, :]].mean((1, 2)))
-    drawn = np.sum(draws, axis=0)
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    p = min(1.0, 2 * max(min((drawn <= 0).mean(), (drawn >= 0).mean()), 1 / DRAWS))
-    return Change(float(np.sum(means)), float(low), float(high), float(p))
-
-
-def level(rows: Sequence[Row], part: str) -> float:
-    return float(np.mean([[np.mean(scores) for scores in row["parts"][part].values()] for row in rows]))
-
-
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
 
 
-def paired(one: Mapping[int, Row], other: Mapping[int, Row]) -> tuple[list[Row], list[Row]]:
-    """Rows of the seeds that both have."""
-    both = sorted(one.keys() & other.keys())
-    return [one[s] for s in both], [other[s] for s in both]
-
-
-def baseline(arm: Arm, found: Mapping[tuple[str, str], Mapping[int, Row]]) -> list[Row]:
-    """The untrained model, sampled as the arm is."""
-    name = "untrained" if arm.cfg is None else f"untrained, tested at {arm.cfg:g}"
-    if arm.refined:
-        name = "untrained, refined prompt"
-    return [found["baseline", name if arm.trace else "untrained, no trace"][0]]
-
-
-def axis_table(axis: str, found: Mapping[tuple[str, str], Mapping[int, Row]]) -> str:
+def axis_table(axis: str, found: Found) -> str:
     """Each arm against the untrained model and, where it is another, against *targeted, both weighted*."""
     arms = [*([] if BOTH in AXES[axis] else [BOTH]), *AXES[axis]]
     done = [arm for arm in arms if (arm.axis, arm.name) in found]
@@ -115,12 +47,11 @@ def axis_table(axis: str, found: Mapping[tuple[str, str], Mapping[int, Row]]) ->
     reference = found.get((BOTH.axis, BOTH.name), {})
     gains, against = {}, {}
     for arm in done:
-        mine = found[arm.axis, arm.name]
+        mine = list(found[arm.axis, arm.name].values())
         gains[arm.file] = [
-            *(change(baseline(arm, found), list(mine.values()), [part]) for part in PARTS),
-            change(baseline(arm, found), list(mine.values()), list(PARTS)),
+            change(baseline(arm, found), mine, some) for some in (*([p] for p in PARTS), list(PARTS))
         ]
-        pair = paired(reference, mine)
+        pair = paired(reference, found[arm.axis, arm.name])
         if arm != BOTH and pair[0]:
             against[arm.file] = change(pair[0], pair[1], list(PARTS))
     adjusted = dict(zip([a.file for a in done], holm([gains[a.file][-1].p for a in done]), strict=True))
@@ -150,7 +81,7 @@ def axis_table(axis: str, found: Mapping[tuple[str, str], Mapping[int, Row]]) ->
     return table(head, rows) + (f"\nNot run yet: {', '.join(missing)}.\n" if missing else "")
 
 
-def budgets(found: Mapping[tuple[str, str], Mapping[int, Row]]) -> str:
+def budgets(found: Found) -> str:
     """Prompts a recipe of each strategy, the mean over seeds."""
     made = {
         a.name: list(found[a.axis, a.name].values()) for a in AXES["strategy"] if (a.axis, a.name) in found
@@ -163,7 +94,7 @@ def budgets(found: Mapping[tuple[str, str], Mapping[int, Row]]) -> str:
     return "Prompts of each recipe, the mean over seeds:\n\n" + table(("arm", *names), lines)
 
 
-def duels(found: Mapping[tuple[str, str], Mapping[int, Row]]) -> str:
+def duels(found: Found) -> str:
     """Each strategy against each other on the mean over the four parts, over the seeds that both have."""
     made = {a.name: found[a.axis, a.name] for a in AXES["strategy"] if (a.axis, a.name) in found}
     pairs = {(a, b): paired(made[b], made[a]) for a, b in combinations(sorted(made, reverse=True), 2)}
@@ -174,6 +105,19 @@ def duels(found: Mapping[tuple[str, str], Mapping[int, Row]]) -> str:
         for ((a, b), c), p in zip(changes.items(), adjusted, strict=True)
     ]
     return "Strategies against each other, mean of four:\n\n" + table(("", "seeds", "difference", "p"), lines)
+
+
+def both_baselines(found: Found) -> str:
+    """The trace's arms against the untrained model with its trace and without: a gain may be mere recovery."""
+    starts = [[found["baseline", name][0]] for name in ("untrained", "untrained, no trace")]
+    lines = []
+    for arm in (BOTH, *AXES["trace"]):
+        if rows := list(found.get((arm.axis, arm.name), {}).values()):
+            mean = np.mean([level(rows, part) for part in PARTS])
+            gains = [str(change(start, rows, list(PARTS))) for start in starts]
+            lines.append([arm.name, f"{100 * mean:.1f}", words(rows), *gains])
+    head = ("arm", "mean of four", "words right, %", "over untrained with a trace", "over untrained without")
+    return "Against both of the untrained model's ways, mean of four:\n\n" + table(head, lines)
 
 
 def report(folder: Path = RESULTS) -> str:
@@ -202,6 +146,8 @@ def report(folder: Path = RESULTS) -> str:
         ]
         if axis == "strategy":
             out += [duels(found), budgets(found)]
+        if axis == "trace":
+            out.append(both_baselines(found))
     trained = list(found.get((BOTH.axis, BOTH.name), {}).values())
     if costs := found.get(("autonomy", "cost")):
         out += ["## Autonomy\n", autonomy(next(iter(costs.values())), bases["untrained"], trained)]
@@ -219,7 +165,7 @@ def words(rows: Sequence[Row]) -> str:
     return f"{100 * np.mean([r['word_accuracy'] for r in rows]):.1f}"
 
 
-def lettering(bases: Mapping[str, Sequence[Row]], found: Mapping[tuple[str, str], Mapping[int, Row]]) -> str:
+def lettering(bases: Mapping[str, Sequence[Row]], found: Found) -> str:
     """The text part from both of its starts: the untrained model with its trace and without."""
     arms = {a.name: list(found[a.axis, a.name].values()) for a in LETTERING if (a.axis, a.name) in found}
     starts = {name: bases[name] for name in ("untrained", "untrained, no trace")}
@@ -252,39 +198,17 @@ def autonomy(cost: Row, before: Sequence[Row], after: Sequence[Row]) -> str:
     )
 
 
-def plot(folder: Path, path: Path) -> None:
-    """The mean over the four parts of every arm that was run, with its interval."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    found = load(folder)
-    arms = [arm for some in AXES.values() for arm in some if (arm.axis, arm.name) in found]
-    changes = [change(baseline(a, found), list(found[a.axis, a.name].values()), list(PARTS)) for a in arms]
-    figure, axes = pyplot.subplots(figsize=(7, 0.9 + 0.32 * len(arms)))
-    y = range(len(arms))
-    middle = np.array([100 * c.mean for c in changes])
-    spread = np.abs(np.array([[100 * c.low, 100 * c.high] for c in changes]).T - middle)
-    axes.errorbar(middle, y, xerr=spread, fmt="o", color="#2660d6", ecolor="#9bb5ee", capsize=3)
-    axes.axvline(0, color="#888", linewidth=0.8)
-    axes.set_yticks(y, [f"{a.axis}: {a.name}" for a in arms])
-    axes.invert_yaxis()
-    axes.set_xlabel("points over the untrained model, mean of four parts")
-    for side in ("top", "right"):
-        axes.spines[side].set_visible(False)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110, metadata={"Software": None})
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--out", type=Path, default=Path("docs/study.md"))
     args = parser.parse_args()
     text = report(args.results)
-    args.out.write_text(text + "\n![every arm](study.png)\n\n" + conclusions(args.out), encoding="utf-8")
-    plot(args.results, args.out.with_suffix(".png"))
+    pictures = "\n![every arm](study.png)\n\n![gain by candidates](study_scaling.png)\n\n"
+    args.out.write_text(text + pictures + conclusions(args.out), encoding="utf-8")
+    found = load(args.results)
+    plot_arms(found, args.out.with_suffix(".png"))
+    plot_scaling(found, args.out.with_name("study_scaling.png"))
 
 
 MARK = "## What follows"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import study, study_report
+from benchmarks import study, study_report, study_results
 from benchmarks.arms import AXES, BOTH, PARTS, SETTINGS, Arm, Data, all_arms
 from benchmarks.study import Study
 from datagen.recipe import list_recipes, load_recipe
@@ -68,7 +68,7 @@ def row(value, seed=0):
 
 
 def test_a_difference_that_is_there_is_found_and_none_is_not():
-    up = study_report.change([row(0.2)], [row(0.6), row(0.7)], list(PARTS))
+    up = study_results.change([row(0.2)], [row(0.6), row(0.7)], list(PARTS))
     assert up.mean == pytest.approx(0.225) and up.low > 0 and up.p < 0.01
-    same = study_report.change([row(0.2)], [row(0.2)], list(PARTS))
+    same = study_results.change([row(0.2)], [row(0.2)], list(PARTS))
     assert (same.mean, same.low, same.high, same.p) == (0, 0, 0, 1)
