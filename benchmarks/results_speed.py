@@ -23,7 +23,7 @@ COLORS = ("red", "green", "blue", "white", "brown")
 MEASURE = """
 import json, resource, sys, time
 from datagen.evals import stream_all
-from datagen.loop import recipes_by_weakness
+from datagen.recipe import recipes_by_weakness
 from datagen.weaknesses import find_weaknesses
 recipes = recipes_by_weakness()
 began, used = time.perf_counter(), time.process_time()

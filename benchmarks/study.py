@@ -42,10 +42,10 @@ from datagen.console import progress
 from datagen.dataset import save_dataset
 from datagen.dedupe import dedupe_images
 from datagen.evals.rows import EvalRow
-from datagen.loop import choose, evaluate_to, recipes_by_weakness
+from datagen.loop import choose, evaluate_to
 from datagen.manifest import read_manifest
 from datagen.pipeline import build
-from datagen.recipe import Recipe, Rewards, load_recipe
+from datagen.recipe import Recipe, Rewards, load_recipe, recipes_by_weakness
 from datagen.sample import Sample
 from datagen.shards import read_shard, write_atomic
 from datagen.suites import load_suite

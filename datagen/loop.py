@@ -1,7 +1,8 @@
 """``datagen run``: eval, weaknesses, build, train, eval again, compare, report. Resumes stage by stage.
 
 Before training, the model's guidance scale is the recipes'; after it, the same: one scale for both,
-so that a gain is not a change of sampler. Stages whose output stands are skipped.
+so that a gain is not a change of sampler. Stages whose output stands are skipped. A turn ``after`` another
+starts from its model, spends its budget by what that turn moved, and trains on the data of both.
 """
 
 import json
@@ -9,15 +10,14 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from datagen.budget import Yield, responses
 from datagen.compare import Comparison, compare, transition_rate
 from datagen.errors import InputError
 from datagen.evals import EvalRow, read_results
 from datagen.models.base import GenerationConfig
-from datagen.recipe import Recipe, list_recipes, load_recipe
+from datagen.recipe import Recipe, load_recipe, recipes_by_weakness
 from datagen.shards import write_atomic
+from datagen.turns import LOOP, model_of, moved_by, seed_after, with_earlier
 from datagen.weaknesses import Weakness, find_weaknesses, write_weaknesses
 
 Progress = Callable[[str, int, int], None]
@@ -45,47 +45,7 @@ class LoopConfig:
     epochs: float = 3.0
     seed: int = 0
     ray_address: str | None = None
-
-
-def recipes_by_weakness() -> dict[str, str]:
-    """Category -> the shipped recipe that targets it."""
-    found: dict[str, str] = {}
-    for name in list_recipes():
-        found.setdefault(load_recipe(name).weakness, name)
-    return found
-
-
-def yields_of(run: Path) -> dict[str, Yield]:
-    """Recipe -> what of its candidates passed in the run's last build; empty before the first."""
-    if not (run / "build.json").exists():
-        return {}
-    rates = _built(run, "pass_rate", "candidates")
-    return {name: Yield(rate, made) for name, (rate, made) in rates.items() if rate is not None}
-
-
-def moved_in(run: Path, before: Sequence[EvalRow], after: Sequence[EvalRow]) -> dict[str, float]:
-    """Recipe -> what one prompt of the run's last build moved, from results before and after training on it.
-
-    Raises ``InputError`` when the run has no build, or when what it built for is not in the results.
-    """
-    spent = {name: prompts for name, (prompts,) in _built(run, "prompts").items()}
-    found = find_weaknesses(before, recipes=recipes_by_weakness())
-    moved = responses(compare(before, after), {w.category: w.recipe for w in found if w.recipe}, spent)
-    if not moved:
-        raise InputError(
-            f"{run / 'build.json'}: was built for {', '.join(spent)}, and the results have no category of theirs"
-        )
-    return moved
-
-
-def _built(run: Path, *fields: str) -> dict[str, tuple[Any, ...]]:
-    """Recipe -> ``fields`` of the run's last build. Raises ``InputError`` where it left no whole record."""
-    path = run / "build.json"
-    try:
-        recipes = json.loads(path.read_text(encoding="utf-8"))["recipes"]
-        return {name: tuple(row[field] for field in fields) for name, row in recipes.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path}: not a build's record: {error}") from error
+    after: Path | None = None  # the run whose turn this one follows; ``model`` is then its
 
 
 def evaluate_to(
@@ -175,13 +135,18 @@ class LoopResult:
 
 
 def run_loop(config: LoopConfig, progress: Progress = lambda stage, done, total: None) -> LoopResult:
-    """One turn of the loop in ``config.run``; run it again to resume."""
+    """One turn of the loop in ``config.run``; run it again to resume.
+
+    Raises ``InputError`` for a run begun with other settings, and for an ``after`` that has not ended.
+    """
     from datagen.monitor import write_alarms
     from datagen.pipeline import build
     from datagen.report import write_report
     from trainer import TrainConfig, train
 
-    run = config.run
+    run, earlier = config.run, config.after
+    model = model_of(earlier) if earlier else config.model
+    moved = moved_by(earlier) if earlier else {}
     run.mkdir(parents=True, exist_ok=True)
     _same_settings(run, config)
     times = run / "timings.json"
@@ -196,14 +161,14 @@ def run_loop(config: LoopConfig, progress: Progress = lambda stage, done, total:
     at = config.ray_address
     before = evaluate_to(
         run / "eval" / "before.jsonl",
-        config.model,
+        model,
         config.suite,
         *size,
         _named(progress, "eval before"),
         address=at,
     )
     timed("eval before", began)
-    weaknesses = find_weaknesses(before, recipes=recipes_by_weakness())
+    weaknesses = find_weaknesses(before, recipes=recipes_by_weakness(), responses=moved)
     write_weaknesses(run / "weaknesses.json", weaknesses)
 
     began = time.monotonic()
@@ -211,10 +176,10 @@ def run_loop(config: LoopConfig, progress: Progress = lambda stage, done, total:
     build(
         run,
         recipes,
-        config.model,
+        model,
         config.llm,
         config.workers,
-        config.seed,
+        seed_after(earlier, config.seed) if earlier else config.seed,
         config.ray_address,
         progress=progress,
     )
@@ -223,7 +188,8 @@ def run_loop(config: LoopConfig, progress: Progress = lambda stage, done, total:
     began = time.monotonic()
     trained = run / "model"
     if not (trained / "training.json").exists():
-        training = TrainConfig(run / "dataset", trained, config.model, epochs=config.epochs, seed=config.seed)
+        data = with_earlier(run, earlier) if earlier else run / "dataset"
+        training = TrainConfig(data, trained, model, epochs=config.epochs, seed=config.seed)
         started = any((trained / "trainer").glob("checkpoint-*/average.pt"))
         train(replace(training, resume=started), progress)
     timed("train", began)
@@ -254,8 +220,9 @@ def _named(progress: Progress, name: str) -> Progress:
 
 
 def _same_settings(run: Path, config: LoopConfig) -> None:
-    path = run / "loop.json"
+    path = run / LOOP
     now = {k: v for k, v in asdict(config).items() if k not in ("run", "workers", "ray_address")}
+    now["after"] = str(config.after.absolute()) if config.after else None
     if path.exists():
         before = json.loads(path.read_text())
         if changed := [f"{k}: {before.get(k)} -> {v}" for k, v in now.items() if before.get(k) != v]:

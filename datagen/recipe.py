@@ -209,6 +209,14 @@ def list_recipes() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
 
 
+def recipes_by_weakness() -> dict[str, str]:
+    """Category -> the shipped recipe that targets it."""
+    found: dict[str, str] = {}
+    for name in list_recipes():
+        found.setdefault(load_recipe(name).weakness, name)
+    return found
+
+
 def load_recipe(name_or_path: str | Path) -> Recipe:
     """A shipped recipe's name, or a path to a YAML file.
 

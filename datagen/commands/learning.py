@@ -122,6 +122,12 @@ def run(
     ray_address: Address = None,
     epochs: Annotated[float, typer.Option(min=0.01)] = 3.0,
     cfg: Cfg = None,
+    after: Annotated[
+        Path | None,
+        typer.Option(
+            help="a turn after that of this run: from its model, on its data too, budget by what it moved"
+        ),
+    ] = None,
     seed: Seed = 0,
 ) -> None:
     """The whole loop: eval, weaknesses, build, train, eval, compare, report.
@@ -131,9 +137,11 @@ def run(
     from datagen.console import percent
     from datagen.loop import LoopConfig, run_loop
 
+    if after and model != "pocket":
+        raise InputError(f"--after starts from {after / 'model'}; leave --model out")
     config = LoopConfig(
         run, model, "scenes", llm, per_category, images, weak, prompts, rehearsal, candidates, workers, cfg,
-        epochs, seed, ray_address,
+        epochs, seed, ray_address, after,
     )  # fmt: skip
     with Progress() as progress:
         done = run_loop(config, progress)

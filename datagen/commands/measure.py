@@ -40,7 +40,8 @@ def eval_(
 
     Example: datagen eval --suite scenes --model pocket
     """
-    from datagen.loop import evaluate_to, recipes_by_weakness
+    from datagen.loop import evaluate_to
+    from datagen.recipe import recipes_by_weakness
     from datagen.weaknesses import find_weaknesses
 
     path = out or run / "eval" / "before.jsonl"
@@ -87,7 +88,8 @@ def weaknesses(
     """
     from datagen.evals import merge, stream_all
     from datagen.evals.mapped import parse_map
-    from datagen.loop import moved_in, recipes_by_weakness, yields_of
+    from datagen.recipe import recipes_by_weakness
+    from datagen.turns import moved_in, yields_of
     from datagen.weaknesses import find_weaknesses, parse_targets, write_weaknesses
 
     if before and not moved_by:

@@ -239,3 +239,11 @@ def test_debug_shows_the_traceback(tmp_path):
     command = [sys.executable, "-m", "datagen.cli", "--debug", "build", "--recipe", "x"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert "Traceback" in done.stderr
+
+
+def test_a_turn_after_another_has_no_other_model(finished, tmp_path, monkeypatch, capsys):
+    code, _, err = call(
+        monkeypatch, capsys, "run", "--run", tmp_path / "r", "--after", finished, "--model", "fake"
+    )
+    assert code == 2 and f"--after starts from {finished / 'model'}; leave --model out" in err
+    assert not (tmp_path / "r").exists()

@@ -10,7 +10,7 @@ from datagen.cli import main
 from datagen.errors import InputError, UnknownName
 from datagen.evals import EvalRow
 from datagen.evals.mapped import parse_map
-from datagen.loop import choose, moved_in, yields_of
+from datagen.loop import choose
 from datagen.new_recipe import draft, find, write_draft
 from datagen.recipe import load_recipe
 from datagen.report import write_report
@@ -108,16 +108,6 @@ def test_sub_skills_of_one_category_build_one_recipe(found):
         choose([replace(found[0], budget=0.0, advice="try something easier")], 2, 100)
 
 
-def test_yields_come_from_the_last_build(tmp_path):
-    assert yields_of(tmp_path) == {}
-    row = {"counting": {"pass_rate": 0.25, "candidates": 80}, "colors": {"pass_rate": None, "candidates": 8}}
-    (tmp_path / "build.json").write_text(json.dumps({"recipes": row}))
-    assert {k: (y.rate, y.candidates) for k, y in yields_of(tmp_path).items()} == {"counting": (0.25, 80)}
-    (tmp_path / "build.json").write_text("{}")
-    with pytest.raises(InputError, match=r"build\.json"):
-        yields_of(tmp_path)
-
-
 def test_a_category_that_is_split_has_one_floor():
     split = [row for n in range(2, 6) for row in rows("counting", (("count", str(n)),), 2 * n - 3, 100 * n)]
     found = find_weaknesses([*split, *rows("colors", (), 0, 900)], target=0.9, cap=0.95)
@@ -125,17 +115,6 @@ def test_a_category_that_is_split_has_one_floor():
     assert len(parts) > 1
     assert min(parts) < 0.05 <= sum(parts)
     assert sum(w.budget for w in found) == pytest.approx(1)
-
-
-def test_what_a_build_moved_needs_its_record_and_its_categories(tmp_path):
-    before, after = rows("counting", (), 2, 0), rows("counting", (), 9, 0)
-    with pytest.raises(InputError, match=r"build\.json"):
-        moved_in(tmp_path, before, after)
-    (tmp_path / "build.json").write_text(json.dumps({"recipes": {"counting": {"prompts": 20}}}))
-    assert moved_in(tmp_path, before, after)["counting"] == pytest.approx(0.7 / 20, rel=0.05)
-    (tmp_path / "build.json").write_text(json.dumps({"recipes": {"dense": {"prompts": 20}}}))
-    with pytest.raises(InputError, match="was built for dense"):
-        moved_in(tmp_path, before, after)
 
 
 def test_a_second_judge_who_disagrees_makes_a_weakness_suspect():
