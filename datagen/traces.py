@@ -50,8 +50,14 @@ def write_traces(samples: Sequence[Sample], source: str, llm: LLM) -> list[Trace
 
 
 def _plain(text: str, sample: Sample) -> str:
-    """Layouts are written in lower case without a stop; a plan in words is left as it is."""
-    return text.strip().rstrip(".").lower() if _drawn(sample.target) else text.strip()
+    """A layout as the model itself writes it, or nothing; a plan in words is left as it is.
+
+    Case matters to a tokenizer: the model that learns from ``k one e two`` forgets to spell in capitals.
+    """
+    if not _drawn(sample.target):
+        return text.strip()
+    placed = parse_layout(text.strip().rstrip(".").lower())
+    return format_layout(placed) if placed else ""
 
 
 def template_trace(target: Target, seed: int) -> str:

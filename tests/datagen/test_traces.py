@@ -53,6 +53,14 @@ def test_a_layout_that_the_llm_rearranged_is_kept():
     assert {t.source for t in turned} == {"llm"}
 
 
+def test_a_layout_is_kept_as_the_model_writes_it_whatever_the_case():
+    sample = Sample("a sign that says KEY", Target("text", text=("KEY",)))
+    own = write_traces([sample], "template", TemplateLLM())[0].text
+    assert "K one E two Y three" in own
+    for change in (str.lower, str.upper, str.capitalize, lambda phrase: f"  {phrase.title()}. "):
+        assert write_traces([sample], "llm", Fixed(change))[0] == (own, "llm")
+
+
 def test_an_unknown_source_lists_the_valid_ones():
     with pytest.raises(InputError, match="llm, template"):
         write_traces(SAMPLES, "self", TemplateLLM())
