@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.arms import AXES, BOTH, PARTS, SETTINGS
+from benchmarks.arms import AXES, BOTH, PARTS
 from benchmarks.study_results import Found, baseline, change
 
 BLUE, PALE, GREY = "#2660d6", "#9bb5ee", "#888"
@@ -31,10 +31,9 @@ def plot_arms(found: Found, path: Path) -> None:
 def plot_scaling(found: Found, path: Path) -> None:
     """Gain by the number of candidates: the mean with its interval, and each part."""
     sizes = {a.data.scale: a for a in (BOTH, *AXES["scaling"]) if (a.axis, a.name) in found}
-    setting = SETTINGS["full"]
     order = sorted(sizes)
-    x = [s * setting.prompts * setting.k for s in order]
     rows = [list(found[sizes[s].axis, sizes[s].name].values()) for s in order]
+    x = [np.mean([row["candidates"] for row in some]) for some in rows]
     start = baseline(BOTH, found)
     figure, axes = _figure(7, 4)
     for part in PARTS:
