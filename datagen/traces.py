@@ -18,6 +18,8 @@ from datagen.scenes.layout import format_layout, layout_for, layout_satisfies, p
 from datagen.scenes.vocabulary import SHAPES
 from datagen.targets import VOCABULARIES
 
+ATTEMPTS = 20_000  # a target that was asked for gets its layout, however seldom that comes out by chance
+
 
 class Trace(NamedTuple):
     """A trace and who wrote it: ``llm`` or ``template``."""
@@ -67,7 +69,7 @@ def template_trace(target: Target, seed: int) -> str:
     """
     if _drawn(target):
         try:
-            return format_layout(layout_for(target, random.Random(seed)))
+            return format_layout(layout_for(target, random.Random(seed), ATTEMPTS))
         except ValueError as error:
             raise InputError(f"{error}, so there is no template's trace of it; valid: trace: self") from error
     answered = replace(target, facts=())

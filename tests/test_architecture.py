@@ -33,7 +33,7 @@ LAYERS = (
      "decontaminate", "spill", "embedding", "thumbnails", "compare", "models.base"},
     {"traces", "account", "candidates", "combine", "scores", "calibrate", "alarms", "weights", "llm", "models", "neighbours", "dedupe", "pieces", "portions", "parts", "regions", "guard", "shards", "dataset", "checksums", "croissant", "provenance", "card", "merge",
      "manifest", "journal", "checks", "prompting", "prompt_file"},
-    {"cluster", "workers", "pool", "writers", "quarantine", "stages", "making", "finish", "pipeline", "evaluate", "hub", "report", "monitor", "doctor", "loop"},
+    {"cluster", "workers", "pool", "writers", "quarantine", "stages", "making", "finish", "pipeline", "evaluate", "hub", "report", "monitor", "doctor", "turns", "loop"},
     {"commands"},
     {"cli"},
     {"__main__"},

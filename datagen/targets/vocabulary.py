@@ -55,9 +55,8 @@ class Vocabulary:
 
 
 def _fits_the_grid(target: Target) -> bool:
-    """What hardly ever comes out by chance is not asked for either."""
     try:
-        layout_for(target, random.Random(target.key), attempts=200)
+        layout_for(target, random.Random(target.key))
     except ValueError:
         return False
     return True
