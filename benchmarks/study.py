@@ -49,6 +49,7 @@ from datagen.recipe import Recipe, Rewards, load_recipe, recipes_by_weakness
 from datagen.sample import Sample
 from datagen.shards import read_shard, write_atomic
 from datagen.suites import load_suite
+from datagen.turns import TURN
 from datagen.weaknesses import find_weaknesses
 from datagen.weights import ess, weigh
 from trainer import TrainConfig, train
@@ -167,7 +168,7 @@ class Study:
             moved = self.moved(replace(BOTH, data=data.earlier), seed)
         recipes = self.recipes(data, old, moved)
         if not (run / "build.json").exists():
-            begin = seed + 1000 * (data.round - 1) + 500 * bool(first)
+            begin = seed + TURN * (data.round - 1) + 500 * bool(first)
             build(run, recipes, base, data.llm, 0, begin, progress=self.update)
         return [*first, (run, [r.for_vocabulary("scenes") for r in recipes])], base
 
