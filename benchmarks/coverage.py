@@ -8,7 +8,8 @@ whose images of one prompt are correlated, with every category's truth known, an
 3. what shrinkage does to sub-skills of few prompts: error and coverage of the posterior ranking uses,
 4. how often a category is split though nothing differs, and though one part is truly weak,
 5. whether P(weak), by which weaknesses are ranked, is as often true as it says,
-6. how many verdicts "weak" are wrong, and what of an interrupted or summary-only file still holds.
+6. how many verdicts "weak" are wrong, and what of an interrupted or summary-only file still holds,
+7. how often the interval holds where scores are graded and the images of a prompt score nearly the same.
 """
 
 import argparse
@@ -52,6 +53,16 @@ def held(right: np.ndarray, truth: float, images: int = IMAGES) -> tuple[bool, b
     n = images * len(right)
     half = 1.96 * (found.mean * (1 - found.mean) / n) ** 0.5
     return found.low <= truth <= found.high, abs(found.mean - truth) <= half
+
+
+def graded(rng: np.random.Generator, runs: int, prompts: int, a: float, b: float) -> float:
+    """How often the interval holds the mean of Beta(a, b) scores, a prompt's four images within 0.01 of it."""
+    hits = []
+    for _ in range(runs):
+        scores = np.clip(rng.beta(a, b, (prompts, 1)) + rng.normal(0, 0.01, (prompts, IMAGES)), 0, 1)
+        found = estimate(scores.sum(1), np.full(prompts, IMAGES), float((scores**2).sum()))
+        hits.append(found.low <= a / (a + b) <= found.high)
+    return float(np.mean(hits))
 
 
 def whole_benchmarks(rng: np.random.Generator, runs: int, correlation: float) -> tuple[float, float]:
@@ -217,6 +228,12 @@ def main() -> None:
     wrong, found = verdicts(rng, few)
     print(f"\nverdict weak against 0.8: {100 * wrong:.1f}% wrong (at most 5% wanted), "
           f"{100 * found:.1f}% of the categories at 0.65 found")  # fmt: skip
+
+    shapes = ((7.0, 3.0), (4.5, 0.5))
+    print(f"\ngraded scores, {args.runs} each, Beta(7, 3) and the skewed Beta(4.5, 0.5):")
+    for prompts in (5, 8, 20, 80):
+        cells = [graded(rng, args.runs, prompts, *shape) for shape in shapes]
+        print(f"  {prompts:2d} prompts  " + "".join(f"{100 * c:7.1f}" for c in cells))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Scores are clustered by prompt. The design effect (how much wider than independent images) is the
 clustered variance (Miller, arXiv 2411.00640) over the variance of as many independent scores, shrunk
-toward the usual one, because few prompts, or prompts that all fail, hardly show it. Wilson's interval
+toward the usual one, because few prompts, or prompts that all fail, hardly show it. Graded scores vary
+less than right and wrong, which few of them do not prove. Wilson's interval
 on the effective sample size then holds at the edges and for small samples (arXiv 2503.01747), where
 a normal one does not. ``python -m benchmarks.coverage`` prints what it covers.
 """
@@ -16,6 +17,7 @@ from scipy import special
 DESIGN_EFFECT = 2.5  # of four images a prompt, for totals without rows (2.4 to 2.9 in published fits)
 CORRELATION = 0.5  # of the images of a prompt (.47 to .63 in published fits): where shrinking goes
 WEIGHT = 10.0  # prompts that split evenly which outweigh that expectation
+DOUBT = 0.5  # prompts of right or wrong that stand beside graded ones, whose few values may lie close by luck
 
 
 @dataclass(frozen=True)
@@ -47,17 +49,17 @@ def estimate(sums: np.ndarray, counts: np.ndarray, squares: float, level: float 
     mean = float(np.clip(sums.sum() / n, 0, 1))
     spread = mean * (1 - mean)
     single = max(squares / n - mean**2, 0.0)  # of one score; that of right and wrong is ``spread``
-    if single <= 1e-12:
-        single = spread
+    graded = 1 - min(single / spread, 1.0) if spread > 0 else 0.0  # 0: right or wrong
     usual = 1 + (float((counts.astype(float) ** 2).sum()) / n - 1) * CORRELATION
     effect = usual
-    if clusters > 1 and single > 0:
+    if clusters > 1 and single > 1e-12:
         residual = sums - counts * mean
         variance = clusters / (clusters - 1) * float(residual @ residual) / n**2
-        informed = 2 * min(mean, 1 - mean) * clusters
+        informed = (2 * min(mean, 1 - mean) * (1 - graded) + graded) * clusters
         effect = (informed * variance * n / single + WEIGHT * usual) / (informed + WEIGHT)
     effect = float(np.clip(effect, min(1.0, usual), max(float(counts.max()), usual)))
-    effective = n / effect * (spread / single if single > 0 else 1.0)
+    known = (graded * clusters) / (clusters + DOUBT)  # how much less a score varies than right and wrong
+    effective = n / effect / (1 - known)
     low, high = wilson(mean, effective, level)
     return Estimate(
         mean, low, high, mean * effective + 0.5, (1 - mean) * effective + 0.5, clusters, n, effective
@@ -112,13 +114,15 @@ def paired_bootstrap(
         count = min(500, rounds - start)
         draws[start : start + count] = delta[rng.integers(0, len(delta), (count, len(delta)))].mean(1)
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
-    p = 1.0 if len(delta) < 2 or (delta.std() == 0 and delta[0] == 0) else float(_p(delta))
-    return Difference(float(delta.mean()), float(low), float(high), p)
+    return Difference(float(delta.mean()), float(low), float(high), _p(delta))
 
 
 def _p(delta: np.ndarray) -> float:
-    if delta.std() == 0:
-        return 0.0
+    """Of no difference. Deltas that all agree are as sure as a sign test of them, not beyond doubt."""
+    if len(delta) < 2 or not delta.any():
+        return 1.0
+    if np.ptp(delta) <= 1e-12:
+        return float(2.0 ** (1 - len(delta)))
     t = float(delta.mean() / (delta.std(ddof=1) / len(delta) ** 0.5))
     return float(2 * special.stdtr(len(delta) - 1, -abs(t)))
 
