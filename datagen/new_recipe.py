@@ -12,7 +12,6 @@ from typing import Any
 from datagen.errors import InputError, UnknownName
 from datagen.prompts import phrase
 from datagen.recipe import Recipe, list_recipes, load_recipe, parse_recipe
-from datagen.remedies import remedy
 from datagen.targets import VOCABULARIES, sample_targets
 from datagen.weakness import Weakness
 
@@ -66,14 +65,13 @@ def draft(w: Weakness, name: str) -> str:
         "datagen/targets." if sampler == "broad" else "; narrow it with params."),
         "Then: the guidance, the examples, rewards that see this failure. datagen build --recipe FILE --preview 4",
     ]  # fmt: skip
-    return "".join(f"# {line}\n" for line in comment) + recipe.to_yaml()
+    return "".join(f"# {' '.join(line.split())}\n" for line in comment) + recipe.to_yaml()
 
 
 def _nearest(w: Weakness) -> tuple[Recipe, dict[str, int]]:
     """The shipped recipe that comes nearest, and its parameters narrowed to the weakness."""
     known = list_recipes()
-    recipe, suggestion = remedy(w.id, known)
-    answer = next((n for n in (w.recipe, recipe, suggestion) if n in known), None) or "broad"
+    answer = next((n for n in (w.recipe, w.suggestion) if n in known), None) or "broad"
     near, count = load_recipe(answer), w.facets.get("count", "")
     most = min(VOCABULARIES[v].max_count for v in near.vocabularies)
     if near.targets.sampler == "counting" and count.isdigit() and 1 <= int(count) <= most:

@@ -23,7 +23,6 @@ from datagen.tally import Category, Rows
 ALPHA = 0.05
 DEPTH = 2  # facets below a category
 SHOWN = 6  # values up to which all become children
-OTHER = "other"
 
 
 class Step(NamedTuple):
@@ -162,7 +161,7 @@ def _row_children(node: Node, test: Test) -> list[Node]:
     marks = {v: members(node.rows, test.dimension, v) for v in shown}
     left = ~np.any(np.stack(list(marks.values())), axis=0)
     steps = [(Step(test.dimension, v), m) for v, m in marks.items()]
-    steps.append((Step(test.dimension, OTHER, shown), left))
+    steps.append((Step(test.dimension, "", shown), left))
     children = []
     for step, mark in steps:
         rows = node.rows.where(mark)

@@ -33,6 +33,10 @@ class Category:
         self.examples: dict[int, dict[str, str]] = {}
         self.failures: dict[int, Counter[str]] = {}
 
+    @property
+    def scored(self) -> bool:
+        return bool(self.scores or self.totals)
+
     def add(self, row: EvalRow) -> None:
         score = row.score
         if score is None:
@@ -124,7 +128,7 @@ def _numbered(ordered: np.ndarray) -> np.ndarray:
 
 
 def tally(rows: Iterable[EvalRow]) -> list[Category]:
-    """The categories in the order they first appear, whatever of them was scored."""
+    """The categories in the order they first appear, those too of which nothing was ``scored``."""
     found: dict[tuple[str, str], Category] = {}
     collected = gc.isenabled()
     gc.disable()  # rows hold no cycles, and looking for some takes a tenth of the time
@@ -138,4 +142,4 @@ def tally(rows: Iterable[EvalRow]) -> list[Category]:
     finally:
         if collected:
             gc.enable()
-    return [c for c in found.values() if c.scores or c.totals]
+    return list(found.values())

@@ -1,6 +1,7 @@
 """Results to ranked weaknesses: where the model is weak, how sure we are, what to build, how much.
 
-A category's target is ``--target``, or else the model's own mean over its benchmark's categories.
+A category's target is ``--target``, or else the model's own mean over its benchmark's categories, which
+says where the model is weaker than elsewhere; a mean near 0 says that it is weak everywhere.
 Categories are split into sub-skills where those differ (``subskills``), small ones shrunk toward
 their parent, ranked by the probability of lying below the target, then by expected shortfall times
 weight; the budget goes to what is not split further. Weights add up to 1 over a benchmark's categories, as
@@ -18,13 +19,15 @@ from datagen.completeness import lacking, missing
 from datagen.errors import InputError, ResultsError
 from datagen.evals.rows import EvalRow
 from datagen.remedies import remedy
-from datagen.statistics import below
+from datagen.statistics import Estimate, below
 from datagen.subskills import Node, across, grow
 from datagen.tally import Category, tally
 from datagen.weakness import Weakness, read_weaknesses, write_weaknesses
 
 SURE = 0.5  # from this probability on a place gets budget
 FALSE = 0.05  # share of "weak" verdicts that may be wrong
+LOWEST = 0.05  # least target without ``--target``: a model that fails everywhere is nowhere below its mean
+HIGHEST = 0.99  # target that is tested against: no number of right images shows that a model never fails
 LEAST = 1e-6  # of a response: what did not move at all keeps the floor, since another build may move it
 EXAMPLES = 5
 FEWEST = 5  # prompts below which nothing is said (EvalTree's minimum)
@@ -56,7 +59,8 @@ def find_weaknesses(
             raise InputError(f"--target {name + '=' if name else ''}{goal:g}: must lie in (0, 1]")
     if not 0 <= floor <= cap <= 1:
         raise InputError(f"floor {floor:g} and cap {cap:g}: must be 0 <= floor <= cap <= 1")
-    roots = grow(tally(rows))
+    categories = tally(rows)
+    roots = grow([c for c in categories if c.scored])
     if not roots:
         raise ResultsError("no row was scored")
     if unknown := [g for g in goals if g and not any(_named(g, n) for n in roots)]:
@@ -69,7 +73,7 @@ def find_weaknesses(
     flat = [place for tree in trees for place in tree]
     told = [f for f in flat if f.place.verdict != "shown"]
     share = _budget(trees, floor, cap)
-    flat[0] = flat[0]._replace(place=_lacking(flat[0].place, roots))
+    flat[0] = flat[0]._replace(place=_lacking(flat[0].place, categories))
     sure = _sure({f.place.id: f.p for f in told if f.place.verdict != "too few"})
     return [
         replace(w, budget=share.get(w.id, 0.0), verdict="weak" if w.id in sure else w.verdict)
@@ -92,10 +96,11 @@ def parse_targets(given: Sequence[str]) -> dict[str, float]:
     return out
 
 
-def _lacking(w: Weakness, roots: Sequence[Node]) -> Weakness:
-    """The first weakness with a note on the categories that its benchmark has and the results do not."""
-    present = [n.category.name for n in roots if n.category.benchmark == w.benchmark]
-    return replace(w, note="; ".join(filter(None, (w.note, *lacking(w.benchmark, present)))))
+def _lacking(w: Weakness, categories: Sequence[Category]) -> Weakness:
+    """The first weakness with a note on the categories that the results do not have, or nobody judged."""
+    present = [c.name for c in categories if c.benchmark == w.benchmark]
+    unjudged = [f"{c.name}: {c.unscored} rows, none scored, left out" for c in categories if not c.scored]
+    return replace(w, note="; ".join(filter(None, (w.note, *lacking(w.benchmark, present), *unjudged))))
 
 
 def _named(goal: str, node: Node) -> bool:
@@ -104,12 +109,17 @@ def _named(goal: str, node: Node) -> bool:
 
 
 def _means(roots: Sequence[Node]) -> dict[str, float]:
-    """Unweighted over a benchmark's categories, as GenEval's overall is."""
-    found: dict[str, list[float]] = {}
+    """Unweighted over a benchmark's categories, as GenEval's overall is, without those of too few prompts."""
+    found: dict[str, list[Estimate]] = {}
     for node in roots:
         if node.category.ranked:
-            found.setdefault(node.category.benchmark, []).append(node.estimate.mean)
-    return {b: sum(m) / len(m) for b, m in found.items()}
+            found.setdefault(node.category.benchmark, []).append(node.estimate)
+    told = {b: [e for e in some if not _few(e)] or some for b, some in found.items()}
+    return {b: max(sum(e.mean for e in some) / len(some), LOWEST) for b, some in told.items()}
+
+
+def _few(e: Estimate) -> bool:
+    return 0 < e.clusters < FEWEST
 
 
 class _Found(NamedTuple):
@@ -177,15 +187,17 @@ class _Look:
         category, e, place = node.category, node.estimate, _id(node)
         goal, own = self._goal(node, place)
         ranked = category.ranked or own
-        probability, shortfall = below(e, goal) if ranked else (0.0, 0.0)
-        recipe, suggestion = self._recipe(category.name, place)
+        tested = min(goal, HIGHEST)
+        probability, shortfall = below(e, tested) if ranked else (0.0, 0.0)
+        reached = e.mean >= goal - 1e-9  # whatever its few prompts leave open, its score shows no weakness
+        recipe, suggestion = self._recipe(node)
         found = self.yields.get(recipe or "")
         rate = 0.0 if found and found.hopeless else found.smoothed if found else self.usual
         if self.responses:
             usual = sum(self.responses.values()) / len(self.responses)
             rate = max(self.responses.get(recipe or "", usual), LEAST)
         marks = [] if category.totals else [int(s) for s in node.signatures]
-        few = 0 < e.clusters < FEWEST
+        few = _few(e)
         w = Weakness(
             id=place,
             category=category.name,
@@ -207,7 +219,7 @@ class _Look:
             parent=parent.id if parent else None,
             facets={s.dimension: s.value for s in node.path if not s.besides},
             shrunk=e.a / (e.a + e.b),
-            verdict=_verdict(ranked, few, probability),
+            verdict=_verdict(ranked, few, reached, probability),
             split=node.split,
             suggestion=suggestion,
             failures=_failures(category, marks),
@@ -217,7 +229,8 @@ class _Look:
         )
         weight /= max(1, self.votes[category.benchmark])
         own_rows = replace(e, a=e.mean * e.effective + 0.5, b=(1 - e.mean) * e.effective + 0.5)
-        return _Found(w, shortfall * weight * rate, 1 - below(own_rows, goal)[0])
+        want = 0.0 if reached else shortfall * weight * rate
+        return _Found(w, want, 1.0 if reached else 1 - below(own_rows, tested)[0])
 
     def _goal(self, node: Node, place: str) -> tuple[float, bool]:
         """The target, and whether it is this category's own."""
@@ -228,16 +241,22 @@ class _Look:
         usual = self.means.get(node.category.benchmark, node.estimate.mean)
         return self.goals.get(node.category.benchmark, self.goals.get("", usual)), False
 
-    def _recipe(self, category: str, place: str) -> tuple[str | None, str | None]:
-        recipe, suggestion = self.recipes.get(category), None
+    def _recipe(self, node: Node) -> tuple[str | None, str | None]:
+        recipe, suggestion = self.recipes.get(node.category.name), None
         if recipe is None:
-            recipe, suggestion = remedy(place, set(self.recipes.values()))
+            asked = _id(node, besides=False)  # not for what a leftover leaves out
+            recipe, suggestion = remedy(asked, set(self.recipes.values()), node.category.benchmark)
         return recipe, suggestion
 
 
-def _id(node: Node) -> str:
+def _id(node: Node, besides: bool = True) -> str:
     category = node.category
-    steps = [f"{s.dimension}={s.value}" for s in node.path]
+    steps = [
+        f"{s.dimension}!={'+'.join(s.besides) if besides else ''}"
+        if s.besides
+        else f"{s.dimension}={s.value}"
+        for s in node.path
+    ]
     return "/".join(x for x in (category.benchmark, category.name, *steps) if x)
 
 
@@ -247,12 +266,13 @@ def _label(node: Node) -> str:
                               for s in node.path)])  # fmt: skip
 
 
-def _verdict(ranked: bool, few: bool, probability: float) -> str:
+def _verdict(ranked: bool, few: bool, reached: bool, probability: float) -> str:
     if not ranked:
         return "shown"
     if few:
         return "too few"
-    return "likely" if probability >= SURE else "unclear" if probability >= FALSE else "fine"
+    likely = probability >= SURE and not reached
+    return "likely" if likely else "unclear" if probability >= FALSE else "fine"
 
 
 def _notes(node: Node, few: bool) -> list[str]:

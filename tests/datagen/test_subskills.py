@@ -278,9 +278,16 @@ def test_failures_and_examples_belong_to_the_part_that_failed():
         ("t2i-compbench/color", "color_attribution"),
         ("t2i-compbench/numeracy", "counting"),
         ("geneval2/count", "counting"),
+        ("unigenbench/object_counts", "counting"),
+        ("wise/culture/subcategory=country flags", "world_knowledge"),
     ],
 )
 def test_a_weakness_names_the_recipe_that_answers_it(place, recipe):
     every = {r for _, r in REMEDIES}
     assert remedy(place, every) == (recipe, None)
     assert remedy(place, set()) == (None, recipe)  # not there yet: suggested, never built
+
+
+@pytest.mark.parametrize("place", ["mine/democracy", "mine/apart", "mine/countries", "mine/kind!="])
+def test_a_part_of_a_word_names_no_recipe(place):
+    assert remedy(place, {"counting"}) == (None, None)
