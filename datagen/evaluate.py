@@ -1,17 +1,19 @@
 """A model on a suite: images, a held-out judge, a results file in GenEval's row format.
 
 The same prompts and seeds every time, so that before and after can be paired. Batches are fixed, so
-the number of workers changes nothing. An image that the judge could not judge is ``correct: null``,
+the number of workers changes nothing. Batches that are done when it is stopped are not drawn again. An image that the judge could not judge is ``correct: null``,
 not false. A graded suite's rows have the judge's ``score`` too, which readers prefer.
 """
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from datagen.candidates import png
+from datagen.errors import InputError, ShardError
 from datagen.evals import read_results
 from datagen.evals.rows import EvalRow
 from datagen.models.base import GenerationConfig
@@ -71,6 +73,40 @@ class EvalWorker:
         return rows
 
 
+class Partial:
+    """The batches that are done, a line each in a file that lasts until all are; of other settings, none."""
+
+    def __init__(self, path: Path, settings: Sequence[object]) -> None:
+        self.path, self.done = path, dict[int, list[dict[str, Any]]]()
+        head = sha256(json.dumps(settings).encode()).hexdigest()
+        lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else [""]
+        if lines[0] != head:
+            write_atomic(path, f"{head}\n".encode())
+            return
+        for line in filter(None, lines[1:]):
+            try:
+                number, rows = json.loads(line)
+            except ValueError:
+                continue  # torn by a death in the middle of writing it
+            self.done[number] = rows
+
+    def add(self, number: int, rows: list[dict[str, Any]]) -> None:
+        self.done[number] = rows
+        try:  # a newline in front too: the line before may be torn
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(f"\n{json.dumps([number, rows])}\n")
+        except OSError as error:
+            raise ShardError(
+                f"{self.path}: cannot be written: {error.strerror}; free space and run again"
+            ) from error
+
+
+def _weights(model: str) -> list[object]:
+    """What tells a checkpoint in a folder from another in its place."""
+    folder = Path(model.partition("?")[0])
+    return [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in sorted(folder.glob("*.safetensors"))]
+
+
 def evaluate(
     model: str,
     prompts: Sequence[Sample],
@@ -86,7 +122,12 @@ def evaluate(
     """Write ``out`` (JSONL) and a folder of pictures beside it; returns the rows as read back.
 
     By default an unopened image is forced, so that drawing is measured apart from opening.
+    Raises ``InputError`` when ``out`` has no ending, which its folder of pictures goes without.
     """
+    if not out.suffix:
+        raise InputError(
+            f"{out}: give it an ending such as .jsonl; its pictures go into a folder without one"
+        )
     config = config or GenerationConfig(force=True)
     slots = [(n, k, prompt) for n, prompt in enumerate(prompts) for k in range(images_per_prompt)]
     jobs = [
@@ -94,7 +135,12 @@ def evaluate(
     ]
     pictures = out.with_suffix("")
     pictures.mkdir(parents=True, exist_ok=True)
-    done: dict[int, list[dict[str, Any]]] = {}
+    asked = [[n, k, s.prompt, s.target.to_dict()] for n, k, s in slots]
+    partial = Partial(
+        out.with_name(f"{out.name}.partial"), [model, _weights(model), judge, asdict(config), graded, asked]
+    )
+    done = partial.done
+    jobs = [job for job in jobs if job.number not in done]
     for job, made in run_jobs(lambda: EvalWorker(model, judge, config, graded), jobs, workers, address):
         rows = []
         for (n, k, _), (row, image) in zip(job.slots, made, strict=True):
@@ -102,8 +148,9 @@ def evaluate(
             if image is not None:
                 (pictures / name).write_bytes(image)
             rows.append({**row, "image": f"{pictures.name}/{name}" if image is not None else None})
-        done[job.number] = rows
+        partial.add(job.number, rows)
         progress("eval", sum(map(len, done.values())), len(slots))
     lines = [json.dumps(row) + "\n" for number in sorted(done) for row in done[number]]
     write_atomic(out, "".join(lines).encode())
+    partial.path.unlink(missing_ok=True)
     return read_results(out, "geneval")

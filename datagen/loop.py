@@ -59,12 +59,13 @@ def evaluate_to(
     progress: Progress,
     trace: bool = True,
     address: str | None = None,
+    force: bool = False,
 ) -> list[EvalRow]:
-    """Evaluate ``model`` on ``suite`` into ``out``; an existing result is read instead.
+    """Evaluate ``model`` on ``suite`` into ``out``; an existing result is read instead, unless ``force``.
 
     ``trace`` False draws from the prompt alone: the other baseline, since thinking can hurt.
     """
-    if out.exists():
+    if out.exists() and not force:
         return read_results(out, "geneval")
     from datagen.evaluate import evaluate
     from datagen.suites import GRADED, load_suite
@@ -109,7 +110,8 @@ def choose(
         if w.recipe and w.budget > 0:
             budgets[w.recipe] = budgets.get(w.recipe, 0.0) + w.budget
     if not budgets:
-        why = next((w.advice for w in weaknesses if w.advice), "nothing to build")
+        why = "nothing to build (datagen weaknesses --target 0.9 sets a higher target)"
+        why = next((w.advice for w in weaknesses if w.advice), why)
         raise InputError(f"no category lies below the target and has a recipe; {why}")
     chosen = dict(list(budgets.items())[:weak])
     total = sum(chosen.values())

@@ -2,7 +2,10 @@
 
 import json
 
-from datagen.evaluate import evaluate
+import pytest
+
+from datagen.errors import InputError
+from datagen.evaluate import EvalWorker, evaluate
 from datagen.loop import evaluate_to
 from datagen.sample import Sample, Target
 from datagen.suites import scenes_suite
@@ -37,3 +40,48 @@ def test_a_result_that_stands_is_read_not_made_again(tmp_path):
     args = (tmp_path / "r.jsonl", "fake", "scenes", 1, 1, None, 0, lambda *a: said.append(a))
     assert evaluate_to(*args) == evaluate_to(*args)
     assert len(said) == 1
+
+
+def test_an_evaluation_that_was_stopped_goes_on_where_it_was(tmp_path, monkeypatch):
+    suite, out = scenes_suite(6), tmp_path / "r.jsonl"
+    whole = evaluate("fake", suite, "judge", tmp_path / "whole" / "r.jsonl", 4)  # three batches
+    drawn = []
+
+    def draw(self, job):
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        drawn.append(job.number)
+        return EvalWorker.__call__(self, job)
+
+    class Stopped(EvalWorker):
+        __call__ = draw
+
+    monkeypatch.setattr("datagen.evaluate.EvalWorker", Stopped)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate("fake", suite, "judge", out, 4)
+    assert not out.exists()
+    with (tmp_path / "r.jsonl.partial").open("a") as file:
+        file.write('\n[2, [{"torn')
+    drawn.pop()
+    assert evaluate("fake", suite, "judge", out, 4) == whole
+    assert drawn == [0, 2] and not (tmp_path / "r.jsonl.partial").exists()
+
+
+def test_what_was_drawn_under_other_settings_is_drawn_again(tmp_path):
+    suite, out = scenes_suite(1), tmp_path / "r.jsonl"
+    for images in (1, 2):
+        (tmp_path / "r.jsonl.partial").write_text("0" * 64 + "\n[0, []]\n")
+        assert len(evaluate("fake", suite, "judge", out, images)) == 6 * images
+
+
+def test_results_without_an_ending_have_no_place_for_their_pictures(tmp_path):
+    with pytest.raises(InputError, match="give it an ending such as"):
+        evaluate("fake", scenes_suite(1), "judge", tmp_path / "results", 1)
+
+
+def test_results_stand_until_others_take_their_place(tmp_path):
+    args = (tmp_path / "r.jsonl", "fake", "scenes", 1, 1, None, 0, lambda *a: None)
+    before = evaluate_to(*args)
+    with pytest.raises(InputError):
+        evaluate_to(tmp_path / "r.jsonl", "nobody's", *args[2:], force=True)
+    assert evaluate_to(*args) == before
