@@ -1,5 +1,6 @@
 """The command line: the table of commands, and how a command ends."""
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -41,6 +42,9 @@ def main() -> None:
     argv = [a for a in sys.argv[1:] if a != "--debug"]
     debug = len(argv) < len(sys.argv) - 1
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # half an emoji in a prompt is legal JSON
     try:
         code = app(argv, standalone_mode=False)
     except DatagenError as error:

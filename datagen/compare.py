@@ -8,6 +8,8 @@ from datagen.errors import InputError
 from datagen.evals.rows import EvalRow
 from datagen.statistics import holm, paired_bootstrap
 
+Key = tuple[str, str, str, int]
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -22,33 +24,44 @@ class Comparison:
     high: float
     p: float  # Holm-adjusted over the categories; overall's is its own
     verdict: str  # better, worse, no clear change
+    benchmark: str = ""  # where the results hold several
 
 
 def compare(before: Sequence[EvalRow], after: Sequence[EvalRow], seed: int = 0) -> list[Comparison]:
-    """Paired by prompt over the images that both scored. Raises ``InputError`` when none are shared."""
-    old, new = _scores(before), _scores(after)
+    """Paired by prompt over the images that both scored. ``unpaired`` says what that leaves out.
+
+    Raises ``InputError`` when none are shared, or where one number stands for two different prompts.
+    """
+    old, new = _paired(before, after)
     shared = sorted(old.keys() & new.keys())
     if not shared:
         raise InputError("the two results share no scored image of any prompt; they cannot be paired")
-    pairs: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    pairs: dict[tuple[str, str], dict[str, list[tuple[float, float]]]] = {}
     for key in shared:
-        category, prompt, _ = key
-        pairs.setdefault(category, {}).setdefault(prompt, []).append((old[key], new[key]))
-    columns: dict[str, tuple[list[float], list[float]]] = {}
-    for category, prompts in pairs.items():
-        columns[category] = (
+        benchmark, category, prompt, _ = key
+        one, other = old[key], new[key]
+        if not _same(one.prompt, other.prompt):
+            raise InputError(
+                f"prompt {prompt} of {category} is {one.prompt!r:.60} in the first results and "
+                f"{other.prompt!r:.60} in the second: they are not of the same prompts, and cannot be paired"
+            )
+        pairs.setdefault((benchmark, category), {}).setdefault(prompt, []).append(
+            (one.score or 0.0, other.score or 0.0)
+        )
+    columns: dict[tuple[str, str], tuple[list[float], list[float]]] = {}
+    for place, prompts in pairs.items():
+        columns[place] = (
             [sum(b for b, _ in images) / len(images) for images in prompts.values()],
             [sum(a for _, a in images) / len(images) for images in prompts.values()],
         )
     differences = {c: paired_bootstrap(b, a, seed) for c, (b, a) in columns.items()}
     adjusted = dict(zip(differences, holm([d.p for d in differences.values()]), strict=True))
     out = []
-    for category, (b, a) in columns.items():
-        d, p = differences[category], adjusted[category]
+    for place, (b, a) in columns.items():
+        d, p = differences[place], adjusted[place]
+        verdict = _verdict(d.low, d.high, p)
         out.append(
-            Comparison(
-                category, len(b), _mean(b), _mean(a), d.mean, d.low, d.high, p, _verdict(d.low, d.high, p)
-            )
+            Comparison(place[1], len(b), _mean(b), _mean(a), d.mean, d.low, d.high, p, verdict, place[0])
         )
     # Overall: every category counts the same, so prompts are weighted by their category's size.
     scale = {c: len(shared_prompts) for c, shared_prompts in pairs.items()}
@@ -73,10 +86,28 @@ def transition_rate(rows: Sequence[EvalRow]) -> dict[str, float]:
     return {k: counts[k] / total for k in ("model", "forced", "none")} if total else {}
 
 
-def _scores(rows: Sequence[EvalRow]) -> dict[tuple[str, str, int], float]:
-    return {
-        (r.category, r.prompt_id, r.image): r.score for r in rows if r.score is not None and not r.summary
-    }
+def unpaired(before: Sequence[EvalRow], after: Sequence[EvalRow]) -> tuple[int, int]:
+    """How many scored images only the first, and only the second, results have."""
+    old, new = _paired(before, after)
+    return len(old.keys() - new.keys()), len(new.keys() - old.keys())
+
+
+def _paired(before: Sequence[EvalRow], after: Sequence[EvalRow]) -> tuple[dict[Key, EvalRow], ...]:
+    """The scored rows by what pairs them: the benchmark too, unless each has but one, named by its file."""
+    several = any(len({r.benchmark for r in rows}) > 1 for rows in (before, after))
+    return tuple(
+        {
+            (r.benchmark if several else "", r.category, r.prompt_id, r.image): r
+            for r in rows
+            if r.score is not None and not r.summary
+        }
+        for rows in (before, after)
+    )
+
+
+def _same(one: str, other: str) -> bool:
+    """Whether two texts may be one prompt; formats that have no texts leave them empty."""
+    return not one or not other or one.casefold().split() == other.casefold().split()
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -74,12 +74,13 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
     if sys.stdout.isatty():
         from rich.console import Console
         from rich.table import Table
+        from rich.text import Text
 
-        ruled = Table(title=title, title_justify="left")
+        ruled = Table(title=Text(title), title_justify="left")
         for i, name in enumerate(columns):
             ruled.add_column(name, justify="left" if i == 0 else "right")
         for row in cells:
-            ruled.add_row(*row)
+            ruled.add_row(*map(Text, row))  # as it is: a bracket in a name is no markup
         Console().print(ruled)
         return
     widths = [max(len(r[i]) for r in [list(columns), *cells]) for i in range(len(columns))]

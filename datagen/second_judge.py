@@ -17,10 +17,10 @@ def suspect(found: Sequence[Weakness], first: Sequence[EvalRow], second: Sequenc
 
     Raises ``InputError`` when the two share no image.
     """
-    higher = {c.category: c for c in compare(first, second) if c.verdict == "better"}
+    higher = {(c.benchmark, c.category): c for c in compare(first, second) if c.verdict == "better"}
     out = []
     for w in found:
-        other = higher.get(w.category)
+        other = higher.get((w.benchmark, w.category)) or higher.get(("", w.category))
         if other and not w.parent and w.verdict in ("weak", "likely"):
             note = (
                 f"detector-suspect: a second judge scores the same images {100 * other.after:.1f}, "

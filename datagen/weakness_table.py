@@ -1,5 +1,6 @@
 """The ranked weaknesses on a terminal: what is weak, how sure that is, how it fails, what to do next."""
 
+import shlex
 from collections.abc import Sequence
 
 from datagen.console import percent, points, table
@@ -20,14 +21,14 @@ COLUMNS = (
 )
 
 
-def print_weaknesses(found: Sequence[Weakness], path: str) -> None:
+def print_weaknesses(found: Sequence[Weakness], path: str, run: str = "") -> None:
     """The table, how the weakest fail, the notes, and the commands that come next."""
     targets = sorted({w.target for w in found if w.verdict != "shown"})
     against = percent(targets[0]) if len(targets) == 1 else "each benchmark's own target"
     table(f"Weaknesses, against {against} ({path})", COLUMNS, [_row(w) for w in found])
     _failures(found)
     _notes(found)
-    _next(found, path)
+    _next(found, f" --run {shlex.quote(run)}" if run else "", path.endswith("weaknesses.json"))
 
 
 def indent(w: Weakness) -> str:
@@ -81,13 +82,15 @@ def _notes(found: Sequence[Weakness]) -> None:
         print(f"  {note} ({where})")
 
 
-def _next(found: Sequence[Weakness], path: str) -> None:
+def _next(found: Sequence[Weakness], run: str, written: bool) -> None:
     for text in dict.fromkeys(f"{w.recipe}: {w.advice}" for w in found if w.advice):
         print(f"\n{text}")
     bare = [w for w in found if not w.recipe and w.budget > 0]
     if bare:
-        print("\nNo recipe yet: datagen recipes --new NAME --from-weakness ID, with ID")
+        print(f"\nNo recipe yet: datagen recipes --new NAME --from-weakness ID{run}, with ID")
         for w in bare[:TOLD]:
             print(f"  {w.id}" + (f"  (a {w.suggestion} recipe would target it)" if w.suggestion else ""))
-    if any(w.recipe and w.budget > 0 for w in found) and path.endswith("weaknesses.json"):
-        print("\nNext: datagen build --from-weaknesses")
+    if not any(w.budget > 0 for w in found) and any(w.verdict != "shown" for w in found):
+        print("\nNothing lies below its target; --target 0.9 sets a higher one")
+    if any(w.recipe and w.budget > 0 for w in found) and written:
+        print(f"\nNext: datagen build --from-weaknesses{run}")

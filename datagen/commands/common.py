@@ -29,13 +29,13 @@ def pool_size(option: str, text: str) -> tuple[int, int | None]:
     return most, least
 
 
-def show_weaknesses(found: list[Any], as_json: bool, path: str) -> None:
+def show_weaknesses(found: list[Any], as_json: bool, path: Path, run: Path = DEFAULT) -> None:
     if as_json:
         print(json.dumps([asdict(w) for w in found], indent=2))
         return
     from datagen.weakness_table import print_weaknesses
 
-    print_weaknesses(found, path)
+    print_weaknesses(found, str(path), "" if run == DEFAULT else str(run))
 
 
 def show_comparison(found: list[Any]) -> None:
@@ -46,7 +46,7 @@ def show_comparison(found: list[Any]) -> None:
         ("category", "prompts", "before", "after", "difference", "95% interval", "p (Holm)", "verdict"),
         [
             (
-                c.category, c.prompts, percent(c.before), percent(c.after), points(c.difference),
+                f"{c.benchmark}/{c.category}" if c.benchmark else c.category, c.prompts, percent(c.before), percent(c.after), points(c.difference),
                 f"{points(c.low)} to {points(c.high)}", f"{c.p:.3f}", c.verdict,
             )
             for c in found

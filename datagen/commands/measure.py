@@ -20,6 +20,16 @@ from datagen.commands.common import (
 )
 from datagen.errors import InputError
 
+Format = Annotated[str | None, typer.Option(help="force a reader")]
+Columns = Annotated[
+    list[str] | None,
+    typer.Option("--map", help="category=COLUMN,score=COLUMN,prompt=COLUMN of any CSV or JSONL"),
+]
+Of = Annotated[str | None, typer.Option(help="which model, where a file holds several")]
+Benchmark = Annotated[
+    list[Path] | None, typer.Option(help="the benchmark's own data, e.g. geneval2_data.jsonl; repeatable")
+]
+
 
 def eval_(
     suite: Annotated[str, typer.Option(help="the prompts to evaluate on")] = "scenes",
@@ -47,28 +57,24 @@ def eval_(
     path = out or run / "eval" / "before.jsonl"
     if path.exists() and not force:
         raise InputError(f"{path} exists; --force makes it again")
-    path.unlink(missing_ok=True)
     with Progress() as progress:
-        rows = evaluate_to(path, model, suite, per_category, images, cfg, workers, progress, trace)
-    show_weaknesses(find_weaknesses(rows, recipes=recipes_by_weakness()), as_json, f"{path}")
+        rows = evaluate_to(
+            path, model, suite, per_category, images, cfg, workers, progress, trace, force=force
+        )
+    show_weaknesses(find_weaknesses(rows, recipes=recipes_by_weakness()), as_json, path, run)
 
 
 def weaknesses(
     from_eval: Annotated[
         list[Path] | None, typer.Option("--from-eval", help="results file; repeatable")
     ] = None,
-    format: Annotated[str | None, typer.Option(help="force a reader")] = None,
+    format: Format = None,
     target: Annotated[
         list[str] | None, typer.Option(help="score to reach, or NAME=SCORE; default the model's own mean")
     ] = None,
-    columns: Annotated[
-        list[str] | None,
-        typer.Option("--map", help="category=COLUMN,score=COLUMN,prompt=COLUMN of any CSV or JSONL"),
-    ] = None,
-    of: Annotated[str | None, typer.Option(help="which model, where a file holds several")] = None,
-    benchmark: Annotated[
-        list[Path] | None, typer.Option(help="the benchmark's own data, e.g. geneval2_data.jsonl; repeatable")
-    ] = None,
+    columns: Columns = None,
+    of: Of = None,
+    benchmark: Benchmark = None,
     second_judge: Annotated[Path | None, typer.Option(help="the same images by another judge")] = None,
     moved_by: Annotated[
         Path | None,
@@ -119,22 +125,38 @@ def weaknesses(
         )
         found = suspect(found, rows, others)
     write_weaknesses(run / "weaknesses.json", found)
-    show_weaknesses(found, as_json, f"{run / 'weaknesses.json'}")
+    show_weaknesses(found, as_json, run / "weaknesses.json", run)
 
 
-def compare(before: Path, after: Path, as_json: Json = False) -> None:
+def compare(
+    before: Path,
+    after: Path,
+    format: Format = None,
+    columns: Columns = None,
+    of: Of = None,
+    benchmark: Benchmark = None,
+    as_json: Json = False,
+) -> None:
     """Paired difference for each category, with interval and verdict.
 
     Example: datagen compare runs/default/eval/before.jsonl runs/default/eval/after.jsonl
     """
     from datagen.compare import compare as compare_rows
+    from datagen.compare import unpaired
+    from datagen.console import say
     from datagen.evals import read_results
+    from datagen.evals.mapped import parse_map
 
-    found = compare_rows(read_results(before), read_results(after))
+    options = parse_map(columns or []) | ({"of": of} if of else {})
+    old, new = (read_results(path, format, options, benchmark or ()) for path in (before, after))
+    found = compare_rows(old, new)
     if as_json:
         print(json.dumps([asdict(c) for c in found], indent=2))
     else:
         show_comparison(found)
+    for path, alone in zip((before, after), unpaired(old, new), strict=True):
+        if alone:
+            say(f"{path}: {alone} scored images have no partner and are left out")
 
 
 def report(run: Run = DEFAULT) -> None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from datagen.cli import main
-from datagen.errors import InputError, UnknownName
-from datagen.evals import EvalRow
+from datagen.errors import InputError, ResultsError, UnknownName
+from datagen.evals import EvalRow, read_results
 from datagen.evals.mapped import parse_map
 from datagen.loop import choose
 from datagen.new_recipe import draft, find, write_draft
@@ -215,3 +215,78 @@ def test_a_new_recipe_needs_a_name_and_a_weakness(tmp_path, monkeypatch, capsys)
 
 def test_map_options_are_parsed_from_several_flags():
     assert parse_map(["category=a, score=b", "scale=10"]) == {"category": "a", "score": "b", "scale": "10"}
+
+
+def test_a_comma_in_a_columns_name_is_part_of_it():
+    given = ["score=exact_match,flexible-extract,category=task", "prompt=doc"]
+    assert parse_map(given) == {"score": "exact_match,flexible-extract", "category": "task", "prompt": "doc"}
+
+
+def test_rows_without_an_id_are_prompts_of_their_own(tmp_path):
+    path = tmp_path / "r.jsonl"
+    path.write_text("".join('{"c": "hands", "s": 1, "i": null}\n' for _ in range(30)))
+    options = parse_map(["category=c,score=s,id=i"])
+    assert find_weaknesses(read_results(path, None, options))[0].prompts == 30
+
+
+@pytest.mark.parametrize("name", ["text-to-image", "discount_model", "colorful"])
+def test_a_mapped_files_name_chooses_no_recipe(tmp_path, name):
+    path = tmp_path / f"{name}.csv"
+    path.write_text("kind,ok\n" + "hands,0\ncats,1\n" * 20)
+    found = find_weaknesses(
+        read_results(path, None, parse_map(["category=kind,score=ok"])), recipes={"counting": "counting"}
+    )
+    assert {(w.recipe, w.suggestion) for w in found} == {(None, None)}
+
+
+def test_names_in_brackets_and_torn_letters_are_printed_as_they_are(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    path = tmp_path / "r.jsonl"
+    path.write_text(
+        '{"c": "hands [/bold]", "s": 0, "p": "a \\ud83d"}\n{"c": "feet [left]", "s": 1, "p": "b"}\n' * 1
+    )
+    code, out, _ = call(
+        monkeypatch,
+        capsys,
+        "weaknesses",
+        "--from-eval",
+        path,
+        "--map",
+        "category=c,score=s,prompt=p",
+        "--run",
+        tmp_path,
+    )
+    assert code == 0 and "hands [/bold]" in out and "feet [left]" in out
+
+
+def test_what_comes_next_names_the_run(found, capsys):
+    print_weaknesses(found, "runs/x/weaknesses.json", "runs/x y")
+    out = capsys.readouterr().out
+    assert "datagen build --from-weaknesses --run 'runs/x y'" in out
+    print_weaknesses([replace(w, budget=0.0) for w in found], "runs/x/weaknesses.json")
+    assert "Nothing lies below its target" in capsys.readouterr().out
+
+
+def test_benchmark_data_that_is_not_there_is_told(tmp_path):
+    (tmp_path / "r.csv").write_text("kind,ok\nhands,0\n")
+    with pytest.raises(ResultsError, match=r"--benchmark .*gone.csv: no such file"):
+        read_results(tmp_path / "r.csv", None, parse_map(["category=kind,score=ok"]), [tmp_path / "gone.csv"])
+
+
+def test_a_draft_of_a_category_of_two_lines_still_loads(found, tmp_path):
+    text = draft(replace(found[0], id="x/two\nlines", label="two\nlines"), "two_lines")
+    (tmp_path / "two_lines.yaml").write_text(text)
+    assert load_recipe(str(tmp_path / "two_lines.yaml")).name == "two_lines"
+
+
+def test_two_results_are_compared_through_a_map_and_what_is_left_out_is_said(tmp_path, monkeypatch, capsys):
+    for name, right in (("before", "0"), ("after", "1")):
+        body = "".join(f"hands,{right},{i}\n" for i in range(10)) + ("feet,1,99\n" if right == "1" else "")
+        (tmp_path / f"{name}.csv").write_text(f"kind,ok,n\n{body}")
+    paths = tmp_path / "before.csv", tmp_path / "after.csv"
+    code, out, err = call(
+        monkeypatch, capsys, "compare", *paths, "--map", "category=kind,score=ok,id=n,image=n"
+    )
+    assert code == 0 and "+100.0" in out
+    assert "after.csv: 1 scored images have no partner and are left out" in err

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from datagen.budget import responses
-from datagen.compare import compare, transition_rate
+from datagen.compare import compare, transition_rate, unpaired
 from datagen.errors import InputError, ResultsError
 from datagen.evals import EvalRow
 from datagen.statistics import below, clustered, from_total, holm, paired_bootstrap
@@ -171,3 +171,84 @@ def test_transition_rates_are_shares_of_rows_that_say_so():
         "none": 0.25,
     }
     assert transition_rate([]) == {}
+
+
+def test_without_a_target_all_wrong_is_weak_and_all_right_is_not():
+    wrong = find_weaknesses(rows(a=[0.0] * 20, b=[0.0] * 20))
+    assert {w.verdict for w in wrong} <= {"weak", "likely"} and sum(w.budget for w in wrong) == pytest.approx(
+        1
+    )
+    right = find_weaknesses(rows(a=[1.0] * 20, b=[1.0] * 20))
+    assert all(w.verdict in ("fine", "unclear") and w.budget == 0 and w.probability < 1 for w in right)
+
+
+def test_a_category_alone_is_not_below_its_own_mean():
+    (found,) = find_weaknesses(rows(a=[1.0] * 29 + [0.0]))
+    assert found.verdict == "unclear" and found.budget == 0
+    assert find_weaknesses(rows(a=[1.0] * 29 + [0.0]), 0.99)[0].budget == 1
+
+
+def test_too_few_prompts_do_not_move_the_others_target():
+    usual, more = (
+        find_weaknesses(rows(a=[0.75] * 30, b=[1.0] * 30, **extra)) for extra in ({}, {"c": [0.0] * 2})
+    )
+    assert usual[0].target == more[0].target == pytest.approx(0.875)
+
+
+def test_a_category_that_nobody_judged_is_told():
+    unscored = [r._replace(score=None) for r in rows(b=[1.0] * 5)]
+    found = find_weaknesses(rows(a=[0.5] * 20) + unscored)
+    assert [w.category for w in found] == ["a"]
+    assert "b: 20 rows, none scored, left out" in found[0].note
+
+
+def test_a_value_named_other_is_not_the_rest_of_the_values():
+    def part(value, share, start):
+        some = rows(c=[share] * 20)
+        return [r._replace(prompt_id=f"{start}{r.prompt_id}", facets=(("kind", value),)) for r in some]
+
+    found = find_weaknesses(
+        [r for i in range(8) for r in part(f"v{i}", 0.75, i)] + part("other", 0.0, 9), target=0.8
+    )
+    names = [w.id for w in found]
+    assert len(set(names)) == len(names) and {"c/kind=other", "c/kind!=other"} <= set(names)
+    assert sum(w.budget for w in found) == pytest.approx(1)
+
+
+def test_graded_scores_that_lie_close_by_luck_are_not_certain():
+    close = clustered([[0.7]] * 4 + [[0.701]])
+    assert close.high - close.low > 0.1
+    rng, hit = np.random.default_rng(0), 0
+    for _ in range(300):
+        prompts = np.clip(rng.beta(7, 3, (8, 1)) + rng.normal(0, 0.01, (8, 4)), 0, 1)
+        e = clustered(prompts.tolist())
+        hit += e.low <= 0.7 <= e.high
+    assert hit / 300 >= 0.93
+
+
+def test_a_few_prompts_that_all_agree_are_no_proof():
+    assert paired_bootstrap([0.5] * 2, [0.75] * 2).p == 0.5
+    assert paired_bootstrap([0.5] * 10, [0.75] * 10).p < 0.01
+    assert paired_bootstrap([0.5] * 10, [0.5] * 10).p == 1
+
+
+def test_results_of_different_prompts_are_not_paired():
+    other = [r._replace(prompt=f"another {r.prompt}") for r in rows(a=[0.5] * 3)]
+    with pytest.raises(InputError, match="prompt 00000 of a is 'a 0' in the first results and 'another a 0'"):
+        compare(rows(a=[0.5] * 3), other)
+    textless = [r._replace(prompt="") for r in rows(a=[0.5] * 3)]
+    assert compare(rows(a=[0.5] * 3), textless)[-1].difference == 0
+
+
+def test_categories_of_one_name_in_two_benchmarks_are_compared_apart():
+    def both(first, second):
+        return [r._replace(benchmark=b) for b, s in (("x", first), ("y", second)) for r in rows(a=[s] * 20)]
+
+    found = {(c.benchmark, c.category): c.difference for c in compare(both(0.0, 1.0), both(1.0, 0.0))}
+    assert found == {("x", "a"): 1.0, ("y", "a"): -1.0, ("", "overall"): 0.0}
+    named = [r._replace(benchmark="after") for r in rows(a=[0.5] * 3)]  # a mapped file is named by its stem
+    assert compare([r._replace(benchmark="before") for r in rows(a=[0.5] * 3)], named)[0].prompts == 3
+
+
+def test_what_has_no_partner_is_counted():
+    assert unpaired(rows(a=[0.5] * 3), rows(a=[0.5] * 2, b=[0.5])) == (4, 4)
