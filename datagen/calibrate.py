@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from datagen.errors import InputError
+from datagen.evals.files import lines
 from datagen.sample import Sample, Target
 from datagen.scores import judged
 from datagen.statistics import Estimate, clustered
@@ -54,17 +55,10 @@ def read_labels(path: Path) -> tuple[list[Sample], list[bool]]:
     Raises ``InputError`` naming file, line and field.
     """
     samples, labels = [], []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path}: not a text file") from error
-    for number, line in enumerate(lines, start=1):
-        if line.strip():
-            sample, label = _row(path, number, line)
-            samples.append(sample)
-            labels.append(label)
+    for number, line in lines(path):
+        sample, label = _row(path, number, line)
+        samples.append(sample)
+        labels.append(label)
     if len(labels) < LEAST or len(set(labels)) < 2:
         raise InputError(
             f"{path}: {len(labels)} rows, {sum(labels)} of them right: at least {LEAST}, both right and wrong, "

@@ -50,6 +50,8 @@ def stream(
     path, options = Path(path), options or {}
     if format is not None and format not in READERS:
         raise UnknownName("results format", format, READERS)
+    if gone := [c for c in companions if not Path(c).exists()]:
+        raise ResultsError(f"--benchmark {gone[0]}: no such file")
     source = open_source(path, options, tuple(map(Path, companions)))
     if format is None:
         format = "map" if {"category", "score"} <= options.keys() else detect(source)

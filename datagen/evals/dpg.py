@@ -91,9 +91,12 @@ def read(source: Source) -> Iterator[EvalRow]:
 
 def _has_blocks(source: Source) -> bool:
     """Whether the category blocks follow: they stand at the end of a file that may be long."""
-    with source.path.open("rb") as file:
-        file.seek(max(0, source.path.stat().st_size - 65_536))
-        return b"L1 category scores:" in file.read()
+    try:
+        with source.path.open("rb") as file:
+            file.seek(max(0, source.path.stat().st_size - 65_536))
+            return b"L1 category scores:" in file.read()
+    except OSError as error:
+        raise ResultsError(f"{source.path}: cannot be read: {error.strerror}") from error
 
 
 def _image(where: str, at: int, match: re.Match[str], blocked: bool) -> Iterator[EvalRow]:

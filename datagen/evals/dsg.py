@@ -57,7 +57,7 @@ def _item(
         answer = row["answer"].strip().lower()
         if answer not in ("yes", "no", ""):
             raise ResultsError(f"{where}: answer must be yes, no or empty, not {answer!r:.40}")
-        if not row["item_id"] or not row["question_id"].isdigit():
+        if not row["item_id"] or not row["question_id"].isdecimal():
             raise ResultsError(f"{where}: item_id and a whole question_id are needed")
         if row["question_id"] in answers:
             raise ResultsError(f"{where}: question {row['question_id']} of {row['item_id']} is there twice")

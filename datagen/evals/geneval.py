@@ -19,7 +19,8 @@ from datagen.evals.rows import EMPTY, EvalRow, Facets
 
 NEEDED = ("filename", "tag", "prompt", "correct")
 KNOWN = frozenset((*NEEDED, "reason", "metadata", "details"))
-FILENAME = re.compile(r"(?:^|[/\\])(\d{5})[/\\](?:.*[/\\])?(\d+)\.\w+$")
+# The innermost folder of five digits: one around it may be a training step.
+FILENAME = re.compile(r"^(?:.*[/\\])?(\d{5})[/\\](?:.*[/\\])?(\d+)\.\w+$")
 PROMPTS = {
     "single_object": 80,
     "two_object": 99,

@@ -2,9 +2,11 @@
 
 Also ``id=`` and ``image=`` (which prompt, which of its images), ``reason=``, ``sub=COLUMN+COLUMN``
 (what to look for weaknesses within), ``scale=100`` (the best score) and ``benchmark=NAME``. A dot
-walks into a nested object. Without ``id=`` the prompt's text is the prompt; without that each row is.
+walks into a nested object. Without ``id=`` the prompt's text is the prompt; without that each row is,
+and so is one whose id is empty. A comma within a column's name is part of it.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -20,7 +22,7 @@ MISSING = ("", "null", "none", "na", "n/a")
 def parse_map(pairs: Iterable[str]) -> dict[str, str]:
     """``["category=kind,score=ok", "scale=100"]`` to options. Raises ``InputError``."""
     out: dict[str, str] = {}
-    for pair in (p for group in pairs for p in group.split(",") if p.strip()):
+    for pair in (p for group in pairs for p in re.split(r",(?=\s*(?:\w+\s*=|$))", group) if p.strip()):
         key, sign, value = (x.strip() for x in pair.partition("="))
         if key not in (*KEYS, "filter") or not sign or not value:
             raise InputError(
@@ -51,7 +53,7 @@ def read(source: Source) -> Iterator[EvalRow]:
         if not category:
             raise ResultsError(f"{where}: {names['category']} is empty")
         prompt = _text(where, names["prompt"], row) if "prompt" in names else ""
-        prompt_id = _text(where, names["id"], row) if "id" in names else prompt or f"line {at}"
+        prompt_id = (_text(where, names["id"], row) if "id" in names else prompt) or f"line {at}"
         if "image" in names:
             image = int(number(where, names["image"], _get(where, names["image"], row), 0, 2**31))
         else:

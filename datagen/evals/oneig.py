@@ -39,6 +39,8 @@ def matches(source: Source) -> bool:
 
 def read(source: Source) -> Iterator[EvalRow]:
     names = source.header()[1:]
+    if not names:
+        raise ResultsError(f"{source.path}: no column of a model; OneIG's files have one a model")
     named = NAME.search(source.path.name)
     if tuple(names) in SUMMARY:
         yield from _summary(source, SUMMARY[tuple(names)])

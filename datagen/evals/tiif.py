@@ -20,18 +20,18 @@ QUESTIONS = 1000  # of one image are numbered within this
 
 def matches(source: Source) -> bool:
     if source.path.is_dir():
-        files = (p for p in source.path.rglob("*.json") if p.parent.name in LENGTHS and p.stem.isdigit())
+        files = (p for p in source.path.rglob("*.json") if p.parent.name in LENGTHS and p.stem.isdecimal())
         return next(files, None) is not None
     head = source.head.lstrip()
     return head.startswith("{") and all(f'"{key}"' in head for key in NEEDED)
 
 
 def read(source: Source) -> Iterator[EvalRow]:
-    root = source.path
+    root = source.path.resolve()  # "." is a folder of some model too
     if not root.is_dir():
         yield from _image(root, root.stem)
         return
-    files = sorted(p for p in root.rglob("*.json") if p.parent.name in LENGTHS and p.stem.isdigit())
+    files = sorted(p for p in root.rglob("*.json") if p.parent.name in LENGTHS and p.stem.isdecimal())
     models = sorted({p.parents[2] for p in files})
     wanted = source.options.get("of")
     if wanted is not None:

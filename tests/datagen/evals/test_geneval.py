@@ -49,6 +49,16 @@ def test_rows_are_read_in_any_order_with_prompt_and_image_numbers(tmp_path):
     assert rows[1].extra == {"seed": 7}
 
 
+@pytest.mark.parametrize("around", ["runs/20000/", "runs\\20000\\", "00007/x/"])
+def test_the_innermost_folder_of_five_digits_is_the_prompt(tmp_path, around):
+    path = tmp_path / "results.jsonl"
+    lines = [
+        row(n, 0, True, tag, filename=f"{around}{n:05d}/samples/0003.png") for n, tag in ((1, "a"), (2, "b"))
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    assert [(r.prompt_id, r.image) for r in read_results(path)] == [("00001", 3), ("00002", 3)]
+
+
 def test_the_printed_summary_is_read_as_totals(tmp_path):
     path = tmp_path / "summary.txt"
     path.write_text(SUMMARY)
