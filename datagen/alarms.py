@@ -127,7 +127,8 @@ def raise_alarms(where: str, shifts: Sequence[Shift]) -> list[Alarm]:
                 )
                 found.append(Alarm(where, training.name, message))
     for figure in (s for s in shifts if s.kind == "hygiene"):
-        if abs(figure.sd) > DRIFT and min(abs(figure.low), abs(figure.high)) > DRIFT / 2:
+        one_way = figure.low * figure.high > 0  # an interval around 0 shows no drift
+        if abs(figure.sd) > DRIFT and one_way and min(abs(figure.low), abs(figure.high)) > DRIFT / 2:
             message = (
                 f"{figure.name} drifts by {figure.sd:+.2f} sd [{figure.low:+.2f}, {figure.high:+.2f}], "
                 f"from {figure.before:.3f} to {figure.after:.3f}"

@@ -193,3 +193,10 @@ def test_a_judge_that_weighs_cannot_raise_alarms(run, tmp_path):
 
 def test_a_report_without_alarms_says_how_to_get_them(run):
     assert "Not looked at yet: datagen alarms" in write_report(run()).read_text()
+
+
+def test_an_interval_around_no_change_is_no_drift():
+    def drift(low, high):
+        return raise_alarms("weights", [Shift("brightness", "hygiene", 0.5, 0.6, 0.6, low, high, 40)])
+
+    assert drift(0.4, 1.8) and not drift(-0.6, 1.8)
