@@ -12,6 +12,7 @@ from trainer.config import TrainConfig
 
 LORA_ABOVE = 1_000_000_000  # parameters above which adapters and recomputation are the default
 LORA_RANK = 16
+EVALUATION = 24 * 3600  # seconds that one may take
 # (text, image) rates. Of the pocket model: found on it. Above a billion parameters:
 # not tried here; R3 takes 5e-6 to train both modalities of BAGEL whole, and adapters want ten times as much.
 RATES = {"small": (4e-4, 1e-4), "large": (1e-5, 5e-6), "large, adapters": (1e-4, 5e-5)}
@@ -95,6 +96,8 @@ def training_arguments(config: TrainConfig, state: Path) -> TrainingArguments:
         save_steps=config.save_steps,
         save_total_limit=2,
         eval_strategy="no",
+        # The others wait while the first process evaluates.
+        ddp_timeout=EVALUATION if config.eval_every else 1800,
     )
     # Trainer would wrap the policy in DataParallel, which cannot scatter a UnifiedBatch. Several
     # devices are for a launcher (torchrun, accelerate): one process each.

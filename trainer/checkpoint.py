@@ -16,7 +16,7 @@ import torch.distributed as dist
 from torch import nn
 
 from datagen.errors import InputError
-from trainer.sharding import spread, whole
+from trainer.sharding import gathered, spread
 
 
 class Average:
@@ -54,13 +54,13 @@ class Average:
     def save(self, path: Path) -> None:
         """Whole or not at all: ``last_checkpoint`` takes the file as proof of a finished checkpoint."""
         partial = path.with_suffix(".partial")
-        shadow = [whole(s) for s in self.shadow]
+        shadow = gathered(self.shadow)  # one at a time: whole, they are more than a GPU has left
         if not dist.is_initialized() or dist.get_rank() == 0:
             torch.save({"steps": self.steps, "shadow": shadow}, partial)
             os.replace(partial, path)
 
     def load(self, path: Path) -> None:
-        saved = torch.load(path, weights_only=True)
+        saved = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
         self.steps = saved["steps"]
         for s, x in zip(self.shadow, saved["shadow"], strict=True):
             s.copy_(spread(x, s))

@@ -101,6 +101,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
     if world > 1:
+        if args.device == "cuda":
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         dist.init_process_group("gloo" if args.device == "cpu" else "nccl")
 
     model = load(args.init) if args.init else pocket(args.seed)

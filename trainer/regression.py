@@ -5,6 +5,7 @@ what is frozen: the rest is loaded from the model anyway.
 """
 
 import json
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,10 @@ class RewardWeightedTrainer(transformers.Trainer):
         """The samples of one optimizer step, over its micro-batches and over all processes."""
         count = sum(len(part["input_ids"]) for part in batch_samples)
         return self.accelerator.reduce(torch.tensor(float(count), device=device), "sum")
+
+    def _defer_fsdp_gradient_reduction(self) -> AbstractContextManager[None]:
+        """Reduce every micro-batch. Trainer's would keep the last one's only, and whole gradients until then."""
+        return nullcontext()
 
     def note(self, name: str, value: float) -> None:
         """Average ``value`` into the next line of the log."""

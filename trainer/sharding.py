@@ -12,11 +12,12 @@ The hazard: gradients are reduced for whole units, and a process whose micro-bat
 text to learn, would have none for some weights while the others wait. FSDP2 is told to send zeros for them.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from datagen.errors import InputError
@@ -56,6 +57,13 @@ def shard(
     root.set_reduce_scatter_unused_params(True)
 
 
+def beside(model: Any, device: torch.device | str, bf16: bool) -> None:
+    """A pipeline's other networks (text encoders) on ``device``: they run in a step, and are not sharded."""
+    for part in getattr(getattr(model, "pipe", None), "components", {}).values():
+        if isinstance(part, nn.Module) and part is not model.module:
+            part.to(device, torch.bfloat16 if bf16 else None)
+
+
 def blocks(module: nn.Module, resting: Collection[nn.Parameter] = ()) -> list[nn.Module]:
     """The members of the ``ModuleList`` with most parameters that run: the decoder's layers in every model here."""
     lists = [m for m in module.modules() if isinstance(m, nn.ModuleList)]
@@ -81,9 +89,15 @@ def spread(value: Tensor, like: Tensor) -> Tensor:
     return distribute_tensor(value.to(like.device), like.device_mesh, like.placements)
 
 
-def gathered(module: nn.Module) -> dict[str, Tensor]:
-    """The whole state on the CPU, one tensor at a time. Every process must call it."""
-    return {name: whole(value.detach()).cpu() for name, value in module.state_dict().items()}
+def gathered(tensors: Iterable[Tensor]) -> list[Tensor]:
+    """Whole and on the CPU, one at a time, in the first process; nothing in the others, which must call it too."""
+    first = not dist.is_initialized() or dist.get_rank() == 0
+    out = []
+    for tensor in tensors:
+        value = whole(tensor.detach())
+        if first:
+            out.append(value.cpu())
+    return out
 
 
 def save_shards(folder: Path, module: nn.Module, optimizer: torch.optim.Optimizer) -> None:

@@ -32,7 +32,7 @@ from trainer.loss import Policy
 from trainer.meters import Throughput
 from trainer.parameters import freeze, widen
 from trainer.regression import RewardWeightedTrainer
-from trainer.sharding import gathered, shard
+from trainer.sharding import beside, gathered, shard
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,9 @@ def train(
     state = config.out / "trainer"
     arguments = training_arguments(config, state)
     first = arguments.process_index == 0  # and, in a launch, the process group begins here
-    model = load_model(config.model, "cpu" if config.shard else arguments.device.type)
+    model = load_model(
+        config.model, "cpu" if config.shard else str(arguments.device)
+    )  # this process' own GPU
     module = model.module
     resting = [p for p in module.parameters() if not p.requires_grad]  # what the model itself froze
     dtypes = {name: p.dtype for name, p in module.named_parameters()} if is_large(module) else {}
@@ -139,6 +141,7 @@ def train(
             latents.make(rows, model, progress, arguments.device)
         rows = numbered(rows)
     if config.shard:
+        beside(model, arguments.device, config.bf16)
         shard(policy, module, config.bf16, everything, resting, arguments.device)
     average = Average(module, config.ema)
     if last is not None:
@@ -167,14 +170,18 @@ def train(
     if evaluate is not None and config.eval_every:
         trainer.add_callback(Evaluating(model, average, config, evaluate, dtypes))
     trainer.remove_callback(transformers.PrinterCallback)
+    # Each process draws its own noise; Trainer seeds all alike. A resumed one goes on with its own state.
+    torch.manual_seed(config.seed + arguments.process_index)
     with blaming(config.data, state):
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     if config.ema:
         average.apply()
-    whole = gathered(module) if config.shard else None  # every process takes part
+    state_dict = module.state_dict() if config.shard else {}
+    whole = gathered(state_dict.values())  # every process takes part
     if first:
-        if whole is not None:
-            model = _filled(config.model, whole, rank, None if dtypes else everything)
+        if config.shard:
+            values = dict(zip(state_dict, whole, strict=True))
+            model = _filled(config.model, values, rank, None if dtypes else everything)
         _save(model, config, rank, dtypes)
         (config.out / "training.json").write_text(json.dumps(settings, indent=2) + "\n")
     if dist.is_initialized():
@@ -195,7 +202,7 @@ def train(
 
 def _filled(name: str, state: dict[str, Tensor], rank: int, everything: bool | None) -> Any:
     """The model with the values that were gathered; ``everything`` None keeps the precision it is stored in."""
-    model = load_model(name)
+    model = load_model(name, "cpu")  # the GPU still holds its shards
     if everything is not None:
         widen(model.module, everything)
     if rank:

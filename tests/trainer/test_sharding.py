@@ -115,14 +115,14 @@ def test_layers_of_a_tower_that_never_runs_are_no_units():
     assert len(blocks(model.module, resting)) == 2
 
 
-def _trains(rank, port, folder, model, steps, resume, lora=None):
+def _trains(rank, port, folder, model, steps, resume, lora=None, accumulate=1):
     os.environ |= {
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2",
     }  # fmt: skip
     torch.set_num_threads(1)
     config = TrainConfig(
         folder / "data" / "dataset", folder / f"out{steps}", model, steps=steps, batch_size=2, save_steps=2,
-        bf16=False, shard=True, resume=resume, lora=lora,
+        bf16=False, shard=True, resume=resume, lora=lora, accumulate=accumulate,
     )  # fmt: skip
     if resume:
         for later in (config.out / "trainer").glob("checkpoint-4"):
@@ -132,6 +132,7 @@ def _trains(rank, port, folder, model, steps, resume, lora=None):
         while (config.out / "trainer" / "checkpoint-4").exists():
             time.sleep(0.05)
     train(config)
+    (folder / f"seed{rank}").write_text(str(torch.initial_seed()))
     dist.destroy_process_group()
 
 
@@ -161,13 +162,14 @@ def test_a_sharded_training_saves_a_whole_model_and_resumes_where_it_was(folder)
     assert sum(not torch.equal(once[k], before[k]) for k in once) > 20
     steps = [json.loads(line)["step"] for line in (folder / "out4" / "log.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps))  # one process writes the log
+    assert (folder / "seed0").read_text() != (folder / "seed1").read_text()  # or all would draw one noise
     mp.spawn(_trains, (_free_port(), *args, True), nprocs=2)  # from step 2 again
     again = load_file(folder / "out4" / "model.safetensors")
     assert all(torch.equal(once[k], again[k]) for k in once)
 
 
-def test_sharded_adapters_are_merged_into_a_whole_model(folder):
-    mp.spawn(_trains, (_free_port(), folder, str(folder / "tiny"), 3, False, 4), nprocs=2)
+def test_sharded_adapters_of_accumulated_batches_are_merged_into_a_whole_model(folder):
+    mp.spawn(_trains, (_free_port(), folder, str(folder / "tiny"), 3, False, 4, 2), nprocs=2)
     trained = load_file(folder / "out3" / "model.safetensors")
     before = load_file(folder / "tiny" / "model.safetensors")
     assert trained.keys() == before.keys()
