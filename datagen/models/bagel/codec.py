@@ -6,6 +6,7 @@ deterministic: an image becomes the mean of its posterior, where upstream's trai
 """
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ SCALE, SHIFT = 0.3611, 0.1159
 class FluxCodec:
     """Pixels [B, 3, H, W] in [-1, 1] to latents [B, C, H / downsample, W / downsample] and back."""
 
-    def __init__(self, vae: Any) -> None:
-        self.vae = vae.eval().requires_grad_(False)
+    def __init__(self, vae: Any, source: Path | None = None) -> None:
+        self.vae, self.source = vae.eval().requires_grad_(False), source
 
     @property
     def downsample(self) -> int:
@@ -42,6 +43,11 @@ class FluxCodec:
         return self.vae.decode((latents / SCALE + SHIFT).to(p.device, p.dtype)).sample.float().clamp(-1, 1)
 
     def save(self, folder: Path) -> None:
+        """The file it came from, which a GPU holds rounded; else its tensors."""
+        if self.source is not None and self.source.is_file():
+            if not ((folder / FILE).exists() and self.source.samefile(folder / FILE)):
+                shutil.copyfile(self.source, folder / FILE)
+            return
         levels = len(self.vae.config.block_out_channels)
         save_file(upstream_names(self.vae.state_dict(), levels), folder / FILE, metadata={"format": "pt"})
 
@@ -77,7 +83,7 @@ def load_codec(path: Path, device: str = "cpu") -> FluxCodec:
         vae.load_state_dict(convert_ldm_vae_checkpoint(state, vae.config))
     except (OSError, SafetensorError, RuntimeError, ValueError, KeyError) as error:
         raise ModelError(f"{path}: not FLUX's autoencoder: {str(error).splitlines()[0]}") from error
-    return FluxCodec(vae.to(device) if device == "cpu" else vae.to(device, torch.bfloat16))
+    return FluxCodec(vae.to(device) if device == "cpu" else vae.to(device, torch.bfloat16), path)
 
 
 RENAMES = (  # diffusers -> upstream, in this order; the decoder's levels are counted from the other end

@@ -129,7 +129,8 @@ class Attention(nn.Module):
 
         q = getattr(self, f"q_norm{suffix}")(heads("q", self.heads))
         k = getattr(self, f"k_norm{suffix}")(heads("k", self.kv_heads))
-        return q, k, heads("v", self.kv_heads)
+        v = heads("v", self.kv_heads)
+        return q.to(v.dtype), k.to(v.dtype), v  # a GPU's autocast norms in float32; attention wants one dtype
 
     def forward(
         self,

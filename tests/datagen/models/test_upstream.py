@@ -233,6 +233,19 @@ def test_the_codec_turns_names_both_ways_and_reads_its_sizes(tmp_path):
 # -- drawing ---------------------------------------------------------------------------------------
 
 
+def test_a_codec_that_was_rounded_is_saved_as_it_was_read(tmp_path):
+    (tmp_path / "first").mkdir()
+    (tmp_path / "second").mkdir()
+    FluxCodec(autoencoder([32, 32], 1, 4)).save(tmp_path / "first")
+    before = (tmp_path / "first" / "ae.safetensors").read_bytes()
+    codec = load_codec(tmp_path / "first" / "ae.safetensors")
+    codec.vae.bfloat16()  # as a GPU holds it
+    codec.save(tmp_path / "second")
+    codec.save(tmp_path / "first")
+    assert (tmp_path / "second" / "ae.safetensors").read_bytes() == before
+    assert (tmp_path / "first" / "ae.safetensors").read_bytes() == before
+
+
 def test_the_untuned_model_draws_only_when_forced(model):
     free = model.generate(["a", "b"], [1, 2], GenerationConfig(trace="given"), ["red", "blue"])
     assert [(s.image, s.transition) for s in free] == [(None, "none")] * 2
