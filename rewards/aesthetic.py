@@ -15,7 +15,7 @@ from torch import nn
 from datagen.sample import Sample, Score
 from rewards.base import Card
 from rewards.batches import score_images
-from rewards.pretrained import device_for, model_of, pretrained
+from rewards.pretrained import device_for, model_of, precision, pretrained
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -41,7 +41,7 @@ def predictor_class() -> Any:
 
         def forward(self, pixel_values: torch.Tensor, **options: Any) -> torch.Tensor:
             embeds = super().forward(pixel_values, **options).image_embeds
-            return self.layers(nn.functional.normalize(embeds, dim=-1))[..., 0]
+            return self.layers(nn.functional.normalize(embeds.float(), dim=-1))[..., 0]
 
     return AestheticPredictor
 
@@ -62,7 +62,7 @@ class Aesthetic:
         self.device, self.batch_size = device_for(device), batch_size or self.card.batch_size
         source = checkpoint or self.card.checkpoint
         self.processor = pretrained(self.name, AutoImageProcessor.from_pretrained, source)
-        self.model = model_of(self.name, predictor_class(), source, self.device)
+        self.model = model_of(self.name, predictor_class(), source, self.device, ("layers.",))
 
     def score(self, samples: Sequence[Sample]) -> list[Score]:
         return score_images(self.name, self.card, samples, self._judge, self.batch_size)
@@ -70,5 +70,5 @@ class Aesthetic:
     @torch.inference_mode()
     def _judge(self, images: "list[Image]", samples: list[Sample]) -> list[Score]:
         inputs = self.processor(images=images, return_tensors="pt")["pixel_values"]
-        values = self.model(inputs.to(self.device, self.model.dtype))
-        return [Score(self.name, v) for v in values.float().tolist()]
+        values = self.model(inputs.to(self.device, precision(self.device)))
+        return [Score(self.name, v) for v in values.tolist()]

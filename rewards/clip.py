@@ -15,10 +15,13 @@ from torch import Tensor
 from datagen.sample import Sample, Score
 from rewards.base import Card, readable
 from rewards.batches import score_images
-from rewards.pretrained import device_for, distinct, model_of, pretrained
+from rewards.pretrained import device_for, distinct, model_of, precision, pretrained
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+EXACT = ("logit_scale", "logit_bias")
 
 
 class TwoTower:
@@ -41,7 +44,7 @@ class TwoTower:
         from transformers import AutoModel, AutoProcessor
 
         processor = pretrained(self.name, AutoProcessor.from_pretrained, checkpoint)
-        return model_of(self.name, AutoModel, checkpoint, self.device), processor
+        return model_of(self.name, AutoModel, checkpoint, self.device, EXACT), processor
 
     def value(self, cosine: Tensor) -> Tensor:
         """[N] cosines to [N] values on the card's scale."""
@@ -52,7 +55,7 @@ class TwoTower:
         """[N, D] of unit length."""
         inputs = self.processor.image_processor(images=list(images), return_tensors="pt")
         found = self.model.get_image_features(
-            pixel_values=inputs["pixel_values"].to(self.device, self.model.dtype)
+            pixel_values=inputs["pixel_values"].to(self.device, precision(self.device))
         )
         return _unit(found)
 

@@ -6,7 +6,8 @@ the public CLIP-H it was tuned from. Known to favour saturation: watch ``hygiene
 """
 
 import re
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from datagen.errors import ModelError
 from rewards.base import Card
 from rewards.clip import TwoTower
 from rewards.pretrained import file_of, precision, pretrained, state_of
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FILE = "HPS_v2.1_compressed.pt"
 CLIP_H = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"
@@ -95,6 +99,21 @@ class Hps(TwoTower):
             raise ModelError(f"reward 'hps': {path} is not HPSv2.1's: {wrong[0]!r} does not match")
         _positions(model)
         return model.to(self.device, precision(self.device)).eval(), processor
+
+    def embed_images(self, images: "Sequence[Image.Image]") -> Tensor:
+        """Whole pictures, on black where they are not square, as the authors prepare them: nothing is cropped."""
+        return super().embed_images([_squared(image) for image in images])
+
+
+def _squared(image: "Image.Image") -> "Image.Image":
+    from PIL import Image
+
+    side = max(image.size)
+    if image.width == image.height:
+        return image
+    out = Image.new("RGB", (side, side))
+    out.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return out
 
 
 def _positions(model: Any) -> None:

@@ -16,7 +16,7 @@ from datagen.errors import ModelError
 from datagen.sample import Sample, Score
 from rewards.base import Card, readable
 from rewards.batches import score_images
-from rewards.pretrained import device_for, distinct, file_of, precision, pretrained, state_of
+from rewards.pretrained import device_for, distinct, file_of, placed, precision, pretrained, state_of
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -92,7 +92,7 @@ class ImageRewardNet(nn.Module):
             encoder_hidden_states=seen,
             encoder_attention_mask=torch.ones(seen.shape[:-1], dtype=torch.long, device=seen.device),
         ).last_hidden_state[:, 0]
-        return (self.mlp["layers"](read)[:, 0].float() - MEAN) / STD
+        return (self.mlp["layers"](read.float())[:, 0] - MEAN) / STD
 
 
 class ImageReward:
@@ -126,7 +126,7 @@ class ImageReward:
             raise ModelError(f"reward 'image_reward': {path} does not fit: {str(error)[:200]}") from error
         if wrong := [k for k in missing if "position_ids" not in k] + unexpected:
             raise ModelError(f"reward 'image_reward': {path} is not ImageReward's: {wrong[0]!r}")
-        self.net.to(self.device, precision(self.device)).eval()
+        self.net = placed(self.net, self.device, ("mlp.",))
 
     def score(self, samples: Sequence[Sample]) -> list[Score]:
         return score_images(self.name, self.card, samples, self._judge, self.batch_size)

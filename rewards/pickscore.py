@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from rewards.base import Card
-from rewards.clip import TwoTower
+from rewards.clip import EXACT, TwoTower
 from rewards.pretrained import model_of, pretrained
 
 PROCESSOR = "laion/CLIP-ViT-H-14-laion2B-s32B-b79K"  # the repository of the weights holds no processor
@@ -37,7 +37,7 @@ class PickScore(TwoTower):
         here = (Path(checkpoint) / "preprocessor_config.json").exists()  # a folder may hold its own
         source = checkpoint if here or (Path(checkpoint) / "processor_config.json").exists() else PROCESSOR
         processor = pretrained(self.name, AutoProcessor.from_pretrained, source)
-        return model_of(self.name, AutoModel, checkpoint, self.device), processor
+        return model_of(self.name, AutoModel, checkpoint, self.device, EXACT), processor
 
     def value(self, cosine: Tensor) -> Tensor:
         return cosine * self.model.logit_scale.float().exp() / 26

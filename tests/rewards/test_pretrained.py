@@ -275,3 +275,27 @@ def test_png_of_a_palette_goes_through_a_model(checkpoints):
     Image.new("P", (32, 32), 3).save(out, "PNG")
     (score,) = load("clip", checkpoints).score([dataclasses.replace(SAMPLES[0], image=out.getvalue())])
     assert -1 <= score.value <= 1
+
+
+@pytest.mark.parametrize("name", ["aesthetic", "pickscore", "siglip", "clip", "image_reward", "hps"])
+def test_sixteen_bits_of_the_towers_do_not_round_the_score(name, checkpoints, monkeypatch):
+    full = [s.value for s in load(name, checkpoints).score(SAMPLES)]
+    for module in ("pretrained", "clip", "aesthetic", "image_reward", "hps"):
+        monkeypatch.setattr(f"rewards.{module}.precision", lambda device: torch.bfloat16)
+    reward = load(name, checkpoints)
+    model = getattr(reward, "model", None) or reward.net
+    assert {p.dtype for p in model.parameters()} >= {torch.bfloat16}
+    exact = {n for n, p in model.named_parameters() if p.dtype == torch.float32}
+    heads = {"aesthetic": "layers.", "image_reward": "mlp.", "hps": "-"}.get(name, "logit_")
+    assert all(n.startswith(heads) for n in exact) and (exact or name == "hps")
+    values = [s.value for s in reward.score(SAMPLES)]
+    assert values == pytest.approx(full, rel=0.05, abs=0.02)
+    assert any(v != float(torch.tensor(v).bfloat16()) for v in values)
+
+
+def test_hps_sees_all_of_a_picture_that_is_not_square(checkpoints):
+    reward = load("hps", checkpoints)
+    wide = np.zeros((32, 64, 3), np.uint8)
+    wide[:, :16] = 255  # at the edge, which a crop to the middle would lose
+    plain, marked = reward.embed_images([Image.fromarray(np.zeros_like(wide)), Image.fromarray(wide)])
+    assert float((plain - marked).abs().max()) > 1e-3
