@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from datagen.decontaminate import Evaluation, read_prompts
-from datagen.errors import InputError, RecipeError, UnknownName
+from datagen.errors import InputError, RecipeError
 from datagen.models.vocabulary import vocabulary_of
 from datagen.recipe import Recipe
 from datagen.registry import resolve
@@ -18,13 +18,12 @@ SCENES_ONLY = ("scenes", "lettering", "trace", "follows")  # rewards that read 4
 
 def _check_names(recipes: Sequence[Recipe], model: str) -> None:
     """Refuse what can be refused without loading anything: a typo must not leave a run directory."""
-    from datagen.models import MODELS
+    from datagen.models import check_name
     from rewards import REWARDS
 
     if twice := [name for name, n in Counter(r.name for r in recipes).items() if n > 1]:
         raise InputError(f"recipe {twice[0]!r} is given twice; a run holds one recipe of a name")
-    if model not in MODELS and ":" not in model and not Path(model).is_dir():
-        raise UnknownName("model", model, MODELS)
+    check_name(model)
     for recipe in recipes:
         for name in recipe.reward_names:
             try:

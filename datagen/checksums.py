@@ -14,12 +14,24 @@ from typing import Any
 from datagen.errors import InputError, WorkError
 
 CHECKSUMS = "checksums.json"
+PIECES, PIECE = 256, 1024  # of a sketch, evenly spaced; and bytes of each
 
 
 def digest(path: Path) -> str:
     """The sha256 of a file of any size."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sketch(path: Path) -> str:
+    """Of a file's size and some of its bytes: tells a checkpoint from another without reading 28 GB."""
+    size = path.stat().st_size
+    found = hashlib.sha256(str(size).encode())
+    with path.open("rb") as file:
+        for piece in range(PIECES):
+            file.seek(size * piece // PIECES)
+            found.update(file.read(PIECE))
+    return found.hexdigest()[:16]
 
 
 def checksums(files: Mapping[str, Mapping[str, Any]]) -> str:

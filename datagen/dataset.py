@@ -7,6 +7,7 @@ apart and moved in place together, with a card, Croissant metadata and the check
 with an autoencoder adds one column, what it drew before decoding; where none did, there is no such column.
 """
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -202,30 +203,33 @@ def save_dataset(samples: Iterable[Sample], folder: Path, card: str, latents: bo
     writer.finish(card)
 
 
-def load_weighted(path: str | Path, split: str = "train") -> "Dataset":
-    """One split of a dataset folder, or of a dataset ``USER/NAME`` on the Hub; images decoded on access.
+def load_weighted(path: str | Path, split: str = "train", remote: bool = False) -> "Dataset":
+    """One split of a dataset folder, or if ``remote`` may be of a dataset ``USER/NAME`` on the Hub.
 
-    Raises ``InputError`` naming what is missing.
+    Images are decoded on access. Raises ``InputError`` naming what is missing.
     """
     from datasets import Dataset, disable_progress_bars, load_dataset
 
     disable_progress_bars()
     files = sorted(Path(path).glob(f"data/{split}-*.parquet"))
-    remote = not Path(path).exists() and str(path).count("/") == 1
+    remote = remote and not Path(path).exists() and str(path).count("/") == 1
     if not files and not remote:
-        raise InputError(f"{path}: no {split} split; a dataset folder has data/{split}-*.parquet")
+        missing = "run datagen build first" if not Path(path).exists() else f"it has data/{split}-*.parquet"
+        raise InputError(f"{path}: no dataset here with a {split} split; {missing}")
     try:
         if remote:
             rows = load_dataset(str(path), split=split)
         else:
-            rows = Dataset.from_parquet([str(f) for f in files], cache_dir=str(Path(path) / ".cache"))
+            own = os.access(path, os.W_OK)  # else the user's cache: a shared disk may be read-only
+            cache = str(Path(path) / ".cache") if own else None
+            rows = Dataset.from_parquet([str(f) for f in files], cache_dir=cache)
     except Exception as error:  # datasets raises its own builder errors, pyarrow's beneath
         cause = error.__cause__ or error
         where = f"{path} on the Hub" if remote else files[0]
         raise InputError(f"{where}: not a readable dataset: {str(cause).splitlines()[0]}") from error
     needed = ("prompt", "trace", "image", "text_weight", "image_weight")
-    if missing := [c for c in needed if c not in rows.column_names]:
+    if absent := [c for c in needed if c not in rows.column_names]:
         raise InputError(
-            f"{path}: column {missing[0]!r} is missing; a weighted dataset has {', '.join(needed)}"
+            f"{path}: column {absent[0]!r} is missing; a weighted dataset has {', '.join(needed)}"
         )
     return rows

@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from datagen.llm import LLMS
-from datagen.models import MODELS
+from datagen.models import MODELS, check_name
 from datagen.models.sizes import RANK, RESERVE, SIZES, Memory, Size, size_of
 from datagen.registry import resolve
 from rewards import REWARDS
@@ -83,8 +83,11 @@ FLAGS = {"adapters": "", "all": " --lora 0", "all, 8-bit": " --lora 0 --optimize
 def needs(here: Here | None = None, model: str = "") -> list[Need]:
     """What each model of known size, or ``model`` alone, needs to draw and to train; ``here`` is found if not told.
 
-    ``model`` may be a folder or a Hub id; its ``config.json`` is read. Raises ``ModelError`` if there is none.
+    ``model`` may be a folder or a Hub id; its ``config.json`` is read. Raises ``ModelError`` if there is none,
+    ``UnknownName`` for what is no model's name.
     """
+    if model:
+        check_name(model)
     here = here or Here.find()
     rows = []
     for name in [model] if model else list(SIZES):

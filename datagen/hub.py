@@ -13,6 +13,7 @@ from datagen.errors import InputError, WorkError
 
 DESCRIPTIONS = ("README.md", CROISSANT, CHECKSUMS)
 DATA = "data/*.parquet"
+CLIENTS = ("httpx", "httpx2", "httpcore", "httpcore2")  # whose errors are the network's
 
 
 def publish(
@@ -34,6 +35,8 @@ def publish(
     if repo.count("/") != 1:
         raise InputError(f"{repo!r}: a Hub dataset is named USER/NAME")
     rows = verify(folder)
+    if not (folder / "README.md").is_file():
+        raise WorkError(f"{folder / 'README.md'}: the card is missing; make the dataset again")
     lines = [
         f"{name}  {(folder / name).stat().st_size / 1e6:.2f} MB{f', {rows[name]} rows' if name in rows else ''}"
         for name in [*DESCRIPTIONS, *rows]
@@ -64,7 +67,7 @@ def publish(
         raise WorkError(f"the Hub did not take {repo}: {str(error).splitlines()[0]}") from error
     except Exception as error:  # httpx's and the disk's come as they are, a failed upload as a RuntimeError
         lost = isinstance(error, OSError | RuntimeError)
-        if not lost and type(error).__module__.partition(".")[0] != "httpx":
+        if not lost and type(error).__module__.partition(".")[0] not in CLIENTS:
             raise
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise WorkError(

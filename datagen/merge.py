@@ -38,6 +38,10 @@ def merge(folders: Sequence[Path], out: Path, threshold: float = THRESHOLD) -> d
         raise InputError(f"{out} exists; choose another --out")
     for folder in folders:
         verify(folder)
+    try:
+        out.absolute().parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out.parent}: cannot be made: {error.strerror}; choose another --out") from error
     with Pictures(out.absolute().parent) as pictures:
         for _, sample in _renamed(folders):
             add_sample(pictures, sample)
@@ -73,9 +77,13 @@ def _renamed(folders: Sequence[Path]) -> Iterator[tuple[int, Sample]]:
     """Every sample and its folder's number; a group id that an earlier folder has used is made new."""
     owners: dict[str, int] = {}
     for number, folder in enumerate(folders):
+        again: dict[str, str] = {}  # of this folder: the id that a group comes with -> the one it gets
         for sample in _read(folder):
-            if owners.setdefault(sample.group_id, number) != number:
-                group = content_id(sample.group_id, sample.model, number)
+            group = again.get(sample.group_id, sample.group_id)
+            while owners.setdefault(group, number) != number:  # a merged source has ids of its own making
+                group = content_id(group, sample.model, number)
+            again[sample.group_id] = group
+            if group != sample.group_id:
                 sample = replace(sample, group_id=group, id=content_id(group, sample.candidate))
             yield number, sample
 

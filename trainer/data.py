@@ -26,7 +26,7 @@ def load_examples(path: Path, weight: tuple[str, ...]) -> "tuple[Dataset, int]":
 
     if (path / CHECKSUMS).exists():
         verify(path)
-    rows = load_weighted(path)
+    rows = load_weighted(path, remote=True)
     weights = {m: list(rows[f"{m}_weight"]) for m in ("text", "image")}
     for modality, column in weights.items():
         if any(w is None or not 0 <= w < math.inf for w in column):

@@ -7,7 +7,8 @@ To add one: ``datagen/models/x`` with a ``load(name, device, **options)`` that r
 import json
 from pathlib import Path
 
-from datagen.errors import ModelError
+from datagen.checksums import sketch
+from datagen.errors import ModelError, UnknownName
 from datagen.models import hub, options
 from datagen.models.base import UnifiedModel
 from datagen.registry import resolve
@@ -49,6 +50,21 @@ def load_model(name: str, device: str | None = None) -> UnifiedModel:
     if Path(base).is_dir() or hub.is_hub_id(base):
         return resolve_folder(base)(base, device, **chosen)
     return resolve("model", base, MODELS)(base, device, **chosen)
+
+
+def check_name(name: str) -> None:
+    """Raises ``UnknownName`` for a name that ``load_model`` cannot know; nothing is loaded or fetched."""
+    base, _ = options.split(name)
+    if not (base in MODELS or ":" in base or Path(base).is_dir() or hub.is_hub_id(base)):
+        raise UnknownName("model", base, MODELS)
+
+
+def weights_of(name: str) -> dict[str, str]:
+    """What tells a checkpoint in a folder from another in its place; empty for what lies in none."""
+    base, _ = options.split(name)
+    kind, _, where = base.partition(":")
+    folder = Path(where if kind in MODELS and where else base)
+    return {path.name: sketch(path) for path in sorted(folder.glob("*.safetensors"))}
 
 
 def best_device() -> str:

@@ -171,6 +171,10 @@ def test_groups_of_one_id_from_two_builds_stay_two_groups(tmp_path):
     rows = load_weighted(tmp_path / "c")
     assert len(set(rows["id"])) == 4
     assert len(set(rows["group_id"])) == 2
+    d = dataset(tmp_path / "d", *(sample(i, model="bagel", image=picture(70 + i)) for i in range(2)))
+    merge([tmp_path / "c", d], tmp_path / "e")  # and three, merged in a chain
+    rows = load_weighted(tmp_path / "e")
+    assert (len(set(rows["id"])), len(set(rows["group_id"]))) == (6, 3)
 
 
 def test_a_merge_refuses_what_it_cannot_trust(tmp_path):
@@ -241,3 +245,17 @@ def test_a_merge_is_the_same_wherever_its_sources_lie(tmp_path):
     assert (tmp_path / "x/merged-x" / CHECKSUMS).read_bytes() == (
         tmp_path / "y/merged-y" / CHECKSUMS
     ).read_bytes()
+
+
+def test_only_what_may_be_on_the_hub_is_looked_up_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="runs/dataset: no dataset here"):
+        load_weighted("runs/dataset")
+
+
+def test_a_dataset_on_a_disk_that_is_read_only_is_read_through_the_users_cache(tmp_path, monkeypatch):
+    save_dataset([sample(0)], tmp_path / "d", "card")
+    monkeypatch.setattr("datagen.dataset.os.access", lambda path, mode: False)
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", str(tmp_path / "cache"))
+    assert load_weighted(tmp_path / "d")["id"] == ["g0"]
+    assert not (tmp_path / "d" / ".cache").exists() and (tmp_path / "cache").exists()

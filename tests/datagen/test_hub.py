@@ -20,7 +20,7 @@ from datasets import load_dataset
 from datagen.dataset import load_weighted
 rows = load_dataset(sys.argv[1], split="train")
 stream = next(iter(load_dataset(sys.argv[1], split="train", streaming=True)))
-again = load_weighted(sys.argv[1])
+again = load_weighted(sys.argv[1], remote=True)
 print("RESULT " + json.dumps([len(rows), rows[0]["prompt"], rows[0]["image"].size, stream["id"], len(again)]))
 """
 
