@@ -3,7 +3,8 @@
 import io
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Annotated
 
 import typer
 
@@ -12,8 +13,8 @@ from datagen.errors import DatagenError, InputError
 
 INTERRUPTED = 130
 app = typer.Typer(
-    help="Find where a text-to-image model is weak, write the data that fixes it, post-train on it.",
-    no_args_is_help=True,
+    epilog="--debug, anywhere, shows the traceback of an error.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -37,16 +38,33 @@ for name, command in COMMANDS.items():
     app.command(name)(command)
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"datagen {version('datagen')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version")
+    ] = False,
+) -> None:
+    """Find where a text-to-image model is weak, write the data that fixes it, post-train on it."""
+
+
 def main() -> None:
     """Exit 0 done, 1 the work failed, 2 the call or its input was wrong, 130 stopped."""
-    argv = [a for a in sys.argv[1:] if a != "--debug"]
+    argv = [a for a in sys.argv[1:] if a != "--debug"] or ["--help"]
     debug = len(argv) < len(sys.argv) - 1
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # half an emoji in a prompt is legal JSON
     try:
-        code = app(argv, standalone_mode=False)
+        code = app(argv, "datagen", standalone_mode=False)
     except DatagenError as error:
         if debug:
             raise
@@ -60,8 +78,16 @@ def main() -> None:
         print(f"datagen: {error.format_message()}", file=sys.stderr)
         sys.exit(2)
     if code == INTERRUPTED:  # typer turns Ctrl-C into this exit code
-        print("datagen: stopped; run the same command to resume", file=sys.stderr)
+        print(f"datagen: stopped; {resumed(argv)}", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def resumed(argv: Sequence[str]) -> str:
+    """How to go on after Ctrl-C: a forced build or training would begin anew."""
+    again = "run the same command to resume"
+    if argv[:1] == ["train"] and "--resume" not in argv:
+        return "--resume instead of --force goes on" if "--force" in argv else f"{again}, with --resume"
+    return f"{again}, without --force" if argv[:1] == ["build"] and "--force" in argv else again
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 Progress = Callable[[str, int, int], None]
+WIDEST = 10_000  # columns that a table is measured in
 PLAIN_EVERY = 10.0  # seconds between lines when not on a terminal
 _live: list[Any] = []  # rich consoles that draw a bar just now
 
@@ -68,21 +69,28 @@ def _plain() -> Progress:
     return update
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Print a table to stdout: ruled on a terminal, aligned plain text elsewhere."""
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], spare: Sequence[str] = ()
+) -> None:
+    """Print a table to stdout: ruled on a terminal, aligned plain text elsewhere.
+
+    Nothing is cut: a terminal too narrow goes without the ``spare`` columns, in that order, then without rules.
+    """
     cells = [[str(c) for c in row] for row in rows]
     if sys.stdout.isatty():
         from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
 
-        ruled = Table(title=Text(title), title_justify="left")
-        for i, name in enumerate(columns):
-            ruled.add_column(name, justify="left" if i == 0 else "right")
-        for row in cells:
-            ruled.add_row(*map(Text, row))  # as it is: a bracket in a name is no markup
-        Console().print(ruled)
-        return
+        console, left = Console(), list(spare)
+        wide = console.options.update(width=WIDEST)
+        while console.measure(ruled := _ruled(title, columns, cells), options=wide).maximum > console.width:
+            if not left:
+                break
+            out = list(columns).index(left.pop(0))
+            columns = [c for i, c in enumerate(columns) if i != out]
+            cells = [[c for i, c in enumerate(row) if i != out] for row in cells]
+        else:
+            console.print(ruled)
+            return
     widths = [max(len(r[i]) for r in [list(columns), *cells]) for i in range(len(columns))]
     print(f"\n{title}")
     for row in [list(columns), *cells]:
@@ -90,6 +98,18 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
             c.ljust(w) if i == 0 else c.rjust(w) for i, (c, w) in enumerate(zip(row, widths, strict=True))
         ]
         print("  ".join([head, *rest]).rstrip())
+
+
+def _ruled(title: str, columns: Sequence[str], cells: Sequence[Sequence[str]]) -> Any:
+    from rich.table import Table
+    from rich.text import Text
+
+    ruled = Table(title=Text(title), title_justify="left")
+    for i, name in enumerate(columns):
+        ruled.add_column(name, justify="left" if i == 0 else "right", no_wrap=True)
+    for row in cells:
+        ruled.add_row(*map(Text, row))  # as it is: a bracket in a name is no markup
+    return ruled
 
 
 def points(value: float) -> str:

@@ -16,6 +16,7 @@ from datagen.candidates import png
 from datagen.errors import InputError, ShardError
 from datagen.evals import read_results
 from datagen.evals.rows import EvalRow
+from datagen.models import weights_of
 from datagen.models.base import GenerationConfig
 from datagen.sample import Sample, content_seed
 from datagen.shards import write_atomic
@@ -74,14 +75,13 @@ class EvalWorker:
 
 
 class Partial:
-    """The batches that are done, a line each in a file that lasts until all are; of other settings, none."""
+    """The batches that are done, a line each in a file that lasts until all are; of another key, none."""
 
-    def __init__(self, path: Path, settings: Sequence[object]) -> None:
+    def __init__(self, path: Path, key: str) -> None:
         self.path, self.done = path, dict[int, list[dict[str, Any]]]()
-        head = sha256(json.dumps(settings).encode()).hexdigest()
         lines = path.read_text(encoding="utf-8", errors="replace").split("\n") if path.exists() else [""]
-        if lines[0] != head:
-            write_atomic(path, f"{head}\n".encode())
+        if lines[0] != key:
+            write_atomic(path, f"{key}\n".encode())
             return
         for line in filter(None, lines[1:]):
             try:
@@ -101,10 +101,18 @@ class Partial:
             ) from error
 
 
-def _weights(model: str) -> list[object]:
-    """What tells a checkpoint in a folder from another in its place."""
-    folder = Path(model.partition("?")[0])
-    return [[p.name, p.stat().st_size, p.stat().st_mtime_ns] for p in sorted(folder.glob("*.safetensors"))]
+def key_of(
+    model: str, prompts: Sequence[Sample], judge: str, images: int, config: GenerationConfig, graded: bool
+) -> str:
+    """What results depend on: equal settings, prompts and weights have equal keys."""
+    asked = [[s.prompt, s.target.to_dict()] for s in prompts]
+    settings = [model, weights_of(model), judge, images, asdict(config), graded, asked]
+    return sha256(json.dumps(settings).encode()).hexdigest()
+
+
+def key_file(out: Path) -> Path:
+    """Where the key of results is kept, beside them."""
+    return out.with_name(f"{out.name}.key")
 
 
 def evaluate(
@@ -135,10 +143,8 @@ def evaluate(
     ]
     pictures = out.with_suffix("")
     pictures.mkdir(parents=True, exist_ok=True)
-    asked = [[n, k, s.prompt, s.target.to_dict()] for n, k, s in slots]
-    partial = Partial(
-        out.with_name(f"{out.name}.partial"), [model, _weights(model), judge, asdict(config), graded, asked]
-    )
+    key = key_of(model, prompts, judge, images_per_prompt, config, graded)
+    partial = Partial(out.with_name(f"{out.name}.partial"), key)
     done = partial.done
     jobs = [job for job in jobs if job.number not in done]
     for job, made in run_jobs(lambda: EvalWorker(model, judge, config, graded), jobs, workers, address):
@@ -152,5 +158,6 @@ def evaluate(
         progress("eval", sum(map(len, done.values())), len(slots))
     lines = [json.dumps(row) + "\n" for number in sorted(done) for row in done[number]]
     write_atomic(out, "".join(lines).encode())
+    write_atomic(key_file(out), f"{key}\n".encode())
     partial.path.unlink(missing_ok=True)
     return read_results(out, "geneval")

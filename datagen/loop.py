@@ -60,21 +60,34 @@ def evaluate_to(
     trace: bool = True,
     address: str | None = None,
     force: bool = False,
+    again: bool = False,
 ) -> list[EvalRow]:
     """Evaluate ``model`` on ``suite`` into ``out``; an existing result is read instead, unless ``force``.
 
+    Raises ``InputError`` for one of other settings or weights, which with ``again`` is made again.
+
     ``trace`` False draws from the prompt alone: the other baseline, since thinking can hurt.
     """
-    if out.exists() and not force:
-        return read_results(out, "geneval")
-    from datagen.evaluate import evaluate
+    from datagen.evaluate import evaluate, key_file, key_of
+    from datagen.models import check_name
     from datagen.suites import GRADED, load_suite
 
-    prompts = load_suite(suite, per_category)
-    judge = JUDGES.get(suite, "judge")
-    out.parent.mkdir(parents=True, exist_ok=True)
+    check_name(model)
+    prompts, judge, graded = load_suite(suite, per_category), JUDGES.get(suite, "judge"), suite in GRADED
     config = GenerationConfig(trace="self" if trace else "none", force=True, cfg=cfg)
-    return evaluate(model, prompts, judge, out, images, config, workers, progress, suite in GRADED, address)
+    if out.exists() and not force:
+        made = key_file(out)  # results of another's making have none
+        if not made.exists() or made.read_text().strip() == key_of(
+            model, prompts, judge, images, config, graded
+        ):
+            return read_results(out, "geneval")
+        if not again:
+            raise InputError(
+                f"{out}: was made with other settings, or of other weights than {model} has now; move it away, "
+                "or use another --run"
+            )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return evaluate(model, prompts, judge, out, images, config, workers, progress, graded, address)
 
 
 def evaluation_hook(suite: str) -> Callable[[Path, int], dict[str, float]]:
@@ -204,6 +217,7 @@ def run_loop(config: LoopConfig, progress: Progress = lambda stage, done, total:
         *size,
         _named(progress, "eval after"),
         address=at,
+        again=True,  # it may be of a model that was trained again since
     )
     timed("eval after", began)
     comparisons = compare(before, after)

@@ -18,12 +18,13 @@ from datagen.account import Account
 from datagen.candidates import BATCH
 from datagen.card import dataset_card
 from datagen.checks import evaluation_for, judges_of, resolved, short_digest
-from datagen.errors import WorkError
+from datagen.errors import InputError, UnknownName, WorkError
 from datagen.finish import finish
 from datagen.guard import EvaluationIndex
-from datagen.llm import load_llm
+from datagen.llm import LLMS, load_llm
 from datagen.making import Plan, Progress, Resources, check_quarantined, make_shards, missing
 from datagen.manifest import open_manifest
+from datagen.models import weights_of
 from datagen.models.vocabulary import vocabulary_of
 from datagen.prompting import build_prompts, write_recipe
 from datagen.recipe import Recipe
@@ -81,6 +82,8 @@ def build(
     nothing is left.
     """
     who = resources or Resources(workers, address=ray_address)
+    _refuse(llm, who)
+    run = run.absolute()  # workers have working directories of their own
     recipes = resolved(recipes, model)
     vocabulary = VOCABULARIES[vocabulary_of(model)]
     evaluation = evaluation_for(vocabulary, against)
@@ -90,15 +93,25 @@ def build(
         "llm": llm,
         "seed": seed,
     }
+    if weights := weights_of(model):
+        settings["weights"] = weights
     if against:
         settings["against"] = [f"{path.name} {short_digest(path)}" for path in against]
     if batch != BATCH:
         settings["batch"] = batch
     shards = run / "shards"
-    for folder in (shards, run / "recipes"):
-        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for folder in (shards, run / "recipes"):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"{run}: cannot be a run directory: {error.strerror}; choose another --run"
+        ) from error
     manifest = open_manifest(run, settings, force)
     seconds: dict[str, float] = {}
+    for path in (run / "recipes").glob("*.yaml"):
+        if path.stem not in settings["recipes"]:
+            path.unlink()  # of what stood here before --force
     for recipe in recipes:
         write_atomic(run / "recipes" / f"{recipe.name}.yaml", recipe.to_yaml().encode())
 
@@ -148,6 +161,16 @@ def build(
     }  # fmt: skip
     write_atomic(run / "build.json", (json.dumps(row, indent=2) + "\n").encode())
     return result
+
+
+def _refuse(llm: str, who: Resources) -> None:
+    """Raises ``InputError`` for a writer that is not known, and for options that would do nothing."""
+    if (backend := llm.partition(":")[0]) not in LLMS:
+        raise UnknownName("LLM", backend, LLMS)
+    if who.reward_workers and not who.workers:
+        raise InputError("--reward-workers are beside those that draw: give --workers, 1 or more")
+    if who.address and not (who.workers or who.llm_workers):
+        raise InputError("--ray-address: no worker is asked for; give --workers, 1 or more")
 
 
 def preview(recipes: Sequence[Recipe], model: str, llm: str, n: int, seed: int = 0) -> list[Sample]:

@@ -1,9 +1,10 @@
 """The ranked weaknesses on a terminal: what is weak, how sure that is, how it fails, what to do next."""
 
-import shlex
+import re
 from collections.abc import Sequence
 
 from datagen.console import percent, points, table
+from datagen.targets import VOCABULARIES
 from datagen.weakness import Weakness, by_note
 
 TOLD = 5  # weaknesses whose ways of failing are told
@@ -20,15 +21,17 @@ COLUMNS = (
     "recipe",
 )
 
+SPARE = ("images", "P(weak)", "prompts", "gap")  # on a narrow terminal
+
 
 def print_weaknesses(found: Sequence[Weakness], path: str, run: str = "") -> None:
-    """The table, how the weakest fail, the notes, and the commands that come next."""
+    """The table, how the weakest fail, the notes, and the commands that come next, with the option ``run``."""
     targets = sorted({w.target for w in found if w.verdict != "shown"})
     against = percent(targets[0]) if len(targets) == 1 else "each benchmark's own target"
-    table(f"Weaknesses, against {against} ({path})", COLUMNS, [_row(w) for w in found])
+    table(f"Weaknesses, against {against} ({path})", COLUMNS, [_row(w) for w in found], SPARE)
     _failures(found)
     _notes(found)
-    _next(found, f" --run {shlex.quote(run)}" if run else "", path.endswith("weaknesses.json"))
+    _next(found, run, path.endswith("weaknesses.json"))
 
 
 def indent(w: Weakness) -> str:
@@ -93,4 +96,12 @@ def _next(found: Sequence[Weakness], run: str, written: bool) -> None:
     if not any(w.budget > 0 for w in found) and any(w.verdict != "shown" for w in found):
         print("\nNothing lies below its target; --target 0.9 sets a higher one")
     if any(w.recipe and w.budget > 0 for w in found) and written:
-        print(f"\nNext: datagen build --from-weaknesses{run}")
+        ours = any(word in VOCABULARIES["scenes"].classes for w in found for word in _words(w))
+        print(f"\nNext: datagen build --from-weaknesses{'' if ours else ' --model MODEL'}{run}")
+        if not ours:
+            print("  with MODEL the one that these results are of: pocket, the default, draws shapes only")
+
+
+def _words(w: Weakness) -> list[str]:
+    """Of the prompts that are shown."""
+    return [word.removesuffix("s") for text in w.examples for word in re.findall(r"[a-z]+", text.lower())]

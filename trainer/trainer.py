@@ -127,6 +127,7 @@ def train(
     last = last_checkpoint(state, fixed) if config.resume else None
     if first:
         if last is None:
+            (config.out / "training.json").unlink(missing_ok=True)  # says that a training has ended
             begin(state, fixed)
             log.unlink(missing_ok=True)
         else:

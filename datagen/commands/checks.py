@@ -28,7 +28,7 @@ def calibrate(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Fit a reward's threshold to labelled pictures; print precision, recall and agreement.
+    """Fit a reward's threshold to labelled pictures. Precision, recall and agreement.
 
     Example: datagen calibrate labels.jsonl --reward vqa --reward objects
     """
@@ -76,7 +76,7 @@ def alarms(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Is a reward being gamed? A held-out judge and hygiene against the weights and the training.
+    """Look whether a reward is being gamed. A held-out judge and hygiene against weights and training.
 
     Example: datagen alarms --run runs/default --judge judge
     """
@@ -113,7 +113,7 @@ def doctor(
     model: Annotated[str, typer.Argument(help="what this one needs: a name, a folder or a Hub id")] = "",
     as_json: Json = False,
 ) -> None:
-    """Which models, LLMs and rewards work here, which models fit which devices, and the command for each.
+    """Say what works here and what fits where. Models, LLMs, rewards; the command for each model.
 
     Example: datagen doctor
     """

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shlex
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +19,13 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON for a program")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite what stands")]
 Seed = Annotated[int, typer.Option(help="every random choice follows from it")]
 Address = Annotated[str | None, typer.Option("--ray-address", help="join this Ray cluster")]
+Candidates = Annotated[int | None, typer.Option(min=1, max=1024, help="candidates a prompt")]
 Cfg = Annotated[float | None, typer.Option(help="guidance scale; 1 draws without, default the model's own")]
+
+
+def at(run: Path) -> str:
+    """What a command that comes next needs to be told of ``run``."""
+    return "" if run == DEFAULT else f" --run {shlex.quote(str(run))}"
 
 
 def pool_size(option: str, text: str) -> tuple[int, int | None]:
@@ -35,7 +43,7 @@ def show_weaknesses(found: list[Any], as_json: bool, path: Path, run: Path = DEF
         return
     from datagen.weakness_table import print_weaknesses
 
-    print_weaknesses(found, str(path), "" if run == DEFAULT else str(run))
+    print_weaknesses(found, str(path), at(run))
 
 
 def show_comparison(found: list[Any]) -> None:
@@ -51,7 +59,20 @@ def show_comparison(found: list[Any]) -> None:
             )
             for c in found
         ],
+        ("p (Holm)", "prompts"),
     )  # fmt: skip
+
+
+def show_preview(samples: Sequence[Any]) -> None:
+    """Each prompt once, then its candidates: reward, weights, who opened the image, trace."""
+    print("reward  weight of text, image  opened by  trace")
+    prompt = None
+    for s in samples:
+        if s.prompt != prompt:
+            prompt = s.prompt
+            print(f"\n{prompt}")
+        reward = "   none" if s.reward is None else f"{s.reward:7.2f}"
+        print(f"{reward}  {s.text_weight:7.2f} {s.image_weight:7.2f}        {s.transition:<9}  {s.trace}")
 
 
 class Progress:

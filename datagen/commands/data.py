@@ -1,6 +1,7 @@
 """Commands that make and hand on data: ``build``, ``merge``, ``publish``, ``recipes``."""
 
 import json
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,13 +12,16 @@ import typer
 from datagen.commands.common import (
     DEFAULT,
     Address,
+    Candidates,
     Force,
     Json,
     Model,
     Progress,
     Run,
     Seed,
+    at,
     pool_size,
+    show_preview,
 )
 from datagen.errors import InputError
 
@@ -30,7 +34,7 @@ def build(
         bool, typer.Option("--from-weaknesses", help="recipes and budget from RUN/weaknesses.json")
     ] = False,
     prompts: Annotated[int | None, typer.Option(min=1, help="prompts: a recipe, or in all by budget")] = None,
-    candidates: Annotated[int | None, typer.Option(min=1, help="candidates a prompt")] = None,
+    candidates: Candidates = None,
     model: Model = "pocket",
     llm: Annotated[str, typer.Option(help="who writes the prompts")] = "smollm2",
     workers: Annotated[
@@ -65,11 +69,12 @@ def build(
     force: Force = False,
     as_json: Json = False,
 ) -> None:
-    """Prompts, traces, candidates, scores, dedupe, weights: a weighted dataset. Run again to resume.
+    """Build a weighted dataset; run again to resume. Prompts, traces, candidates, scores, dedupe, weights.
 
     Example: datagen build --recipe counting --recipe position
     """
     from datagen import pipeline
+    from datagen.console import say
     from datagen.loop import choose
     from datagen.recipe import load_recipe
     from datagen.weaknesses import read_weaknesses
@@ -77,7 +82,10 @@ def build(
     if from_weaknesses == bool(recipe):
         raise InputError("give either --recipe NAME or --from-weaknesses")
     if from_weaknesses:
-        recipes = choose(read_weaknesses(run / "weaknesses.json"), 99, prompts or 240, candidates)
+        wanted = prompts or 240
+        recipes = choose(read_weaknesses(run / "weaknesses.json"), 99, wanted, candidates)
+        counts = ", ".join(f"{r.name} {r.prompts.count}" for r in recipes)
+        say(f"prompts by budget, at least 8 a recipe, and broad ones against forgetting: {counts}")
     else:
         recipes = []
         for name in recipe or []:
@@ -88,9 +96,7 @@ def build(
     most, least = pool_size("--workers", workers)
     reward_most, reward_least = pool_size("--reward-workers", reward_workers)
     if preview:
-        for s in pipeline.preview(recipes, model, llm, preview, seed):
-            weights = f"weights text {s.text_weight:.2f} image {s.image_weight:.2f}"
-            print(f"{s.prompt}\n  trace: {s.trace}\n  reward {s.reward} {weights} ({s.transition})")
+        show_preview(pipeline.preview(recipes, model, llm, preview, seed))
         return
     with Progress() as progress:
         who = pipeline.Resources(
@@ -121,6 +127,8 @@ def build(
             for name, r in made.recipes.items()
         ],
     )  # fmt: skip
+    own = "" if model == "pocket" else f" --model {shlex.quote(model)}"
+    print(f"\nNext: datagen train{own}{at(run)}")
 
 
 def merge(
@@ -128,7 +136,7 @@ def merge(
     out: Annotated[Path, typer.Option(help="a run directory to make; its dataset/ holds the merge")],
     as_json: Json = False,
 ) -> None:
-    """Merge datasets into one; near-duplicates across them are dropped, weights kept.
+    """Merge datasets into one. Near-duplicates across them are dropped, weights kept.
 
     Example: datagen merge runs/monday runs/tuesday --out runs/both
     """
@@ -170,7 +178,7 @@ def recipes(
     run: Run = DEFAULT,
     force: Force = False,
 ) -> None:
-    """List the recipes, show one resolved, or start a new one from a weakness.
+    """List the recipes, show one, or start one from a weakness.
 
     Example: datagen recipes --new four_benches --from-weakness geneval/counting/count=4
     """

@@ -1,6 +1,7 @@
 """Commands that train: ``train``, and ``run``, which is the whole loop."""
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,7 @@ import typer
 from datagen.commands.common import (
     DEFAULT,
     Address,
+    Candidates,
     Cfg,
     Force,
     Json,
@@ -17,6 +19,7 @@ from datagen.commands.common import (
     Progress,
     Run,
     Seed,
+    at,
     show_comparison,
 )
 from datagen.errors import InputError
@@ -72,8 +75,10 @@ def train(
     from trainer import train as train_model
 
     out = run / "model"
-    if (out / "training.json").exists() and not force and not resume:
+    if (out / "training.json").exists() and not force:
         raise InputError(f"{out} exists; --force trains again")
+    if any((out / "trainer").glob("checkpoint-*/average.pt")) and not force and not resume:
+        raise InputError(f"{out}: a training was stopped here; --resume goes on, --force begins anew")
     config = TrainConfig(
         data=data or run / "dataset",
         out=out,
@@ -98,12 +103,15 @@ def train(
         seed=seed,
         resume=resume,
     )
+    if data is None and not (run / "dataset").is_dir():
+        raise InputError(f"{run / 'dataset'}: no dataset here; run datagen build first")
     with Progress() as progress:
         done = train_model(config, progress, evaluation_hook(suite) if eval_every else None)
     if as_json:
         print(json.dumps({**asdict(done), "path": str(done.path)}))
     else:
         print(f"{done.steps} steps on {done.samples} samples in {done.seconds:.0f} s: {done.path}")
+        print(f"\nNext: datagen eval --model {shlex.quote(str(out))}{at(run)}")
 
 
 def run(
@@ -117,7 +125,7 @@ def run(
     rehearsal: Annotated[
         float, typer.Option(min=0, max=1, help="share of broad prompts beside them, against forgetting")
     ] = 0.1,
-    candidates: Annotated[int | None, typer.Option(min=1, help="candidates a prompt")] = None,
+    candidates: Candidates = None,
     workers: Annotated[int, typer.Option(min=0, help="Ray workers; 0 runs in this process")] = 0,
     ray_address: Address = None,
     epochs: Annotated[float, typer.Option(min=0.01)] = 3.0,
@@ -130,7 +138,7 @@ def run(
     ] = None,
     seed: Seed = 0,
 ) -> None:
-    """The whole loop: eval, weaknesses, build, train, eval, compare, report.
+    """The whole loop, resumed where it was. Eval, weaknesses, build, train, eval, compare, report.
 
     Example: datagen run
     """

@@ -1,6 +1,7 @@
 """Commands that measure: ``eval``, ``weaknesses``, ``compare``, ``report``."""
 
 import json
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,7 @@ from datagen.commands.common import (
     Model,
     Progress,
     Run,
+    at,
     show_comparison,
     show_weaknesses,
 )
@@ -35,7 +37,10 @@ def eval_(
     suite: Annotated[str, typer.Option(help="the prompts to evaluate on")] = "scenes",
     model: Model = "pocket",
     run: Run = DEFAULT,
-    out: Annotated[Path | None, typer.Option(help="results file; default RUN/eval/before.jsonl")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="results file; default RUN/eval/before.jsonl, after.jsonl for the model of RUN"),
+    ] = None,
     per_category: Annotated[int, typer.Option(min=1, help="prompts a category")] = 60,
     images: Annotated[int, typer.Option(min=1, help="images a prompt")] = 4,
     cfg: Cfg = None,
@@ -54,7 +59,9 @@ def eval_(
     from datagen.recipe import recipes_by_weakness
     from datagen.weaknesses import find_weaknesses
 
-    path = out or run / "eval" / "before.jsonl"
+    before, after = (run / "eval" / f"{name}.jsonl" for name in ("before", "after"))
+    trained = Path(model.partition("?")[0]).resolve() == (run / "model").resolve()
+    path = out or (after if trained else before)
     if path.exists() and not force:
         raise InputError(f"{path} exists; --force makes it again")
     with Progress() as progress:
@@ -62,6 +69,10 @@ def eval_(
             path, model, suite, per_category, images, cfg, workers, progress, trace, force=force
         )
     show_weaknesses(find_weaknesses(rows, recipes=recipes_by_weakness()), as_json, path, run)
+    if not as_json:
+        read = f"weaknesses --from-eval {shlex.quote(str(path))}" if out else "weaknesses"
+        both = shlex.join(["compare", str(before), str(after)])
+        print(f"\nNext: datagen {both if path == after and before.exists() else read + at(run)}")
 
 
 def weaknesses(
@@ -88,7 +99,7 @@ def weaknesses(
     run: Run = DEFAULT,
     as_json: Json = False,
 ) -> None:
-    """Rank the weaknesses in results of any benchmark: score, interval, gap, budget, recipe.
+    """Rank the weaknesses in results of any benchmark. Score, interval, gap, budget, recipe.
 
     Example: datagen weaknesses --from-eval results.jsonl --target 0.9
     """
@@ -137,7 +148,7 @@ def compare(
     benchmark: Benchmark = None,
     as_json: Json = False,
 ) -> None:
-    """Paired difference for each category, with interval and verdict.
+    """Pair two results: difference, interval and verdict.
 
     Example: datagen compare runs/default/eval/before.jsonl runs/default/eval/after.jsonl
     """

@@ -5,15 +5,19 @@ import hashlib
 import io
 import json
 import math
+import shutil
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from datagen import pipeline, prompting
 from datagen.candidates import generate_candidates, png
 from datagen.dataset import load_weighted, save_dataset
 from datagen.dedupe import dedupe_images
 from datagen.errors import InputError, RecipeError, RewardError, ShardError, UnknownName, WorkError
+from datagen.llm.base import Reply
 from datagen.models.fake import FakeModel
 from datagen.prompt_file import PromptFile
 from datagen.recipe import Weights
@@ -365,3 +369,36 @@ def test_a_saved_fake_model_comes_back_and_a_damaged_one_is_named(tmp_path):
     (tmp_path / "fake.safetensors").write_bytes(b"half")
     with pytest.raises(ModelError, match=r"fake\.safetensors"):
         load_model(str(tmp_path))
+
+
+def test_a_build_does_not_go_on_with_other_weights_in_the_folder(tmp_path, small):
+    for scale in (1.0, 2.0):
+        save_file({"w": torch.full((4000,), scale)}, tmp_path / f"{scale}.safetensors")
+    FakeModel().save(str(tmp_path / "model"))
+    weights = tmp_path / "model" / "model.safetensors"
+    shutil.copy(tmp_path / "1.0.safetensors", weights)
+    pipeline.build(tmp_path / "run", [small()], str(tmp_path / "model"))
+    shutil.copy(tmp_path / "2.0.safetensors", weights)
+    with pytest.raises(InputError, match="weights"):
+        pipeline.build(tmp_path / "run", [small()], str(tmp_path / "model"))
+
+
+def test_prompts_that_none_were_left_of_are_written_again(tmp_path, small, monkeypatch):
+    class Mute:
+        name = "mute"
+
+        def write(self, requests):
+            return [Reply("", "empty")] * len(requests)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("datagen.writers.load_llm", lambda name: Mute())
+        with pytest.raises(WorkError, match="no prompt was left"):
+            pipeline.build(tmp_path, [small()], "fake")
+    assert pipeline.build(tmp_path, [small()], "fake").kept
+
+
+def test_a_forced_build_leaves_no_recipe_of_the_one_before(tmp_path, small):
+    pipeline.build(tmp_path, [small()], "fake")
+    other = small().model_copy(update={"name": "other"})
+    pipeline.build(tmp_path, [other], "fake", force=True)
+    assert [path.stem for path in (tmp_path / "recipes").iterdir()] == ["other"]

@@ -2,12 +2,17 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 
-from datagen.cli import main
+from datagen.checks import resolved
+from datagen.cli import main, resumed
+from datagen.console import table
+from datagen.models.vocabulary import vocabulary_of
+from datagen.recipe import load_recipe
 
 SMALL = ["--model", "fake", "--llm", "template", "--per-category", "4", "--images", "2", "--prompts", "16",
          "--candidates", "4", "--epochs", "1"]  # fmt: skip
@@ -137,10 +142,20 @@ def test_publish_dry_run_lists_the_files(finished, monkeypatch, capsys):
             "did you mean 'pocket'",
         ),
         (["eval", "--suite", "scene"], 2, "unknown suite"),
-        (["train"], 2, "no train split"),
+        (["train"], 2, "no dataset here; run datagen build first"),
         (["train", "--weight", "sound"], 2, "valid: text,image"),
         (["weaknesses", "--from-eval", "nowhere.jsonl"], 2, "nowhere.jsonl: cannot be read"),
         (["publish", "nobody"], 2, "USER/NAME"),
+        (["doctor", "bagle"], 2, "did you mean 'bagel'"),
+        (["eval", "--model", "pocet"], 2, "did you mean 'pocket'"),
+        (["build", "--recipe", "counting", "--candidates", "5000"], 2, "less than or equal to 1024"),
+        (["build", "--recipe", "counting", "--ray-address", "x:1"], 2, "give --workers, 1 or more"),
+        (["build", "--recipe", "counting", "--reward-workers", "2"], 2, "give --workers, 1 or more"),
+        (
+            ["build", "--recipe", "counting", "--llm", "template", "--run", "/dev/null/x"],
+            2,
+            "cannot be a run directory",
+        ),
         (["report"], 2, "no such run directory"),
         (["frobnicate"], 2, "No such command"),
         (["build", "--recipe", "counting", "--workers", "many"], 2, "--workers is N, or MIN:MAX"),
@@ -213,7 +228,8 @@ def test_preview_shows_prompts_and_weights(monkeypatch, capsys, tmp_path):
         "template",
     )
     assert code == 0
-    assert out.count("trace:") == 16
+    prompts = [block.splitlines() for block in out.split("\n\n")[1:]]
+    assert [len(lines) for lines in prompts] == [9, 9]  # the prompt, then its candidates
     assert list(tmp_path.iterdir()) == []
 
 
@@ -221,6 +237,20 @@ def test_recipes_and_doctor_list_what_there_is(monkeypatch, capsys):
     assert "counting" in call(monkeypatch, capsys, "recipes")[1]
     assert "sampler: position" in call(monkeypatch, capsys, "recipes", "position")[1]
     assert "smollm2" in call(monkeypatch, capsys, "doctor")[1]
+
+
+@pytest.mark.parametrize(
+    ("argv", "how"),
+    [
+        (["build"], "run the same command to resume"),
+        (["build", "--force"], "run the same command to resume, without --force"),
+        (["train"], "run the same command to resume, with --resume"),
+        (["train", "--force"], "--resume instead of --force goes on"),
+        (["train", "--resume"], "run the same command to resume"),
+    ],
+)
+def test_what_goes_on_is_never_what_begins_anew(argv, how):
+    assert resumed(argv) == how
 
 
 def test_ctrl_c_says_how_to_resume(monkeypatch, capsys):
@@ -247,3 +277,77 @@ def test_a_turn_after_another_has_no_other_model(finished, tmp_path, monkeypatch
     )
     assert code == 2 and f"--after starts from {finished / 'model'}; leave --model out" in err
     assert not (tmp_path / "r").exists()
+
+
+def test_each_step_names_the_next_and_the_trained_model_is_evaluated_beside_the_first(
+    tmp_path, monkeypatch, capsys
+):
+    run = ["--run", tmp_path]
+    few = ["--per-category", "1", "--images", "1"]
+    says = [
+        call(monkeypatch, capsys, *argv, *run)[1].splitlines()[-1]
+        for argv in (
+            ["eval", "--model", "fake", *few],
+            ["build", "--recipe", "counting", "--prompts", "4", "--model", "fake", "--llm", "template"],
+            ["train", "--model", "fake", "--steps", "2"],
+            ["eval", "--model", tmp_path / "model", *few],
+        )
+    ]
+    assert says == [
+        f"Next: datagen weaknesses --run {tmp_path}",
+        f"Next: datagen train --model fake --run {tmp_path}",
+        f"Next: datagen eval --model {tmp_path / 'model'} --run {tmp_path}",
+        f"Next: datagen compare {tmp_path / 'eval' / 'before.jsonl'} {tmp_path / 'eval' / 'after.jsonl'}",
+    ]
+
+
+def test_a_training_that_was_stopped_is_not_begun_anew_unasked(finished, tmp_path, monkeypatch, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(finished, run)
+    (run / "model" / "training.json").unlink()
+    (run / "model" / "trainer" / "checkpoint-1").mkdir(exist_ok=True)
+    (run / "model" / "trainer" / "checkpoint-1" / "average.pt").touch()
+    code, _, err = call(monkeypatch, capsys, "train", "--run", run, "--model", "fake")
+    assert code == 2 and "--resume goes on, --force begins anew" in err
+
+
+def test_results_of_another_model_are_not_taken_for_the_loops_own(tmp_path, monkeypatch, capsys):
+    few = ["--per-category", "4", "--images", "2", "--run", tmp_path]
+    assert call(monkeypatch, capsys, "eval", "--model", "fake", "--no-trace", *few)[0] == 0
+    code, _, err = call(monkeypatch, capsys, "run", *SMALL, "--run", tmp_path)
+    assert code == 2 and "before.jsonl: was made with other settings" in err
+    assert not (tmp_path / "shards").exists()
+
+
+def test_a_merge_makes_the_folder_it_is_told(finished, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "new" / "both"
+    code, said, _ = call(monkeypatch, capsys, "merge", finished, finished, "--out", out)
+    assert code == 0 and "Merged into" in said and (out / "dataset" / "README.md").is_file()
+    code, said, _ = call(monkeypatch, capsys, "alarms", "--run", out, "--judge", "scenes")
+    assert code == 2  # a merged run has no recipes/; its card still knows what weighed
+
+
+def test_help_fits_and_says_the_version(monkeypatch, capsys):
+    code, out, _ = call(monkeypatch, capsys)
+    assert code == 0 and out.startswith("Usage: datagen") and "..." not in out.partition("Commands:")[2]
+    assert call(monkeypatch, capsys, "-h")[1] == out
+    assert re.fullmatch(r"datagen \d+\.\d+.*\n", call(monkeypatch, capsys, "--version")[1])
+
+
+@pytest.mark.parametrize(
+    "model", ["bagel?image_size=512", "pocket?steps=4", "OWNER/NAME", "OWNER/NAME?batch=8"]
+)
+def test_a_build_takes_every_name_that_a_model_loads_by(model):
+    recipes = resolved([load_recipe("counting")], model)
+    assert recipes[0].for_vocabulary(vocabulary_of(model)) == recipes[0]
+
+
+def test_a_narrow_terminal_cuts_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    rows = [("a weakness", "12,345", "-3.0 to +40.0", "better")]
+    for width, shown in ((90, "12,345"), (46, "-3.0 to +40.0"), (20, "-3.0 to +40.0")):
+        monkeypatch.setenv("COLUMNS", str(width))
+        table("t", ("name", "images", "interval", "verdict"), rows, ("images",))
+        out = capsys.readouterr().out
+        assert shown in out and "better" in out and "…" not in out
+        assert ("12,345" in out) == (width == 90)
