@@ -99,5 +99,6 @@ def build_prompts(
             _, file.reports[recipe.name] = write_recipe(
                 recipe, vocabulary, llm, n, seed, index, said, keep, run
             )
-    manifest.set_prompts(file.sha256)
+    if written:  # a writer that had none today may have some tomorrow
+        manifest.set_prompts(file.sha256)
     return PromptFile(path)

@@ -62,14 +62,17 @@ class AnswerCache:
 
 
 def answered(
-    cache: AnswerCache | None, items: Mapping[str, T], ask: Callable[[list[T]], list[Reply]]
+    cache: AnswerCache | None,
+    items: Mapping[str, T],
+    ask: Callable[[list[T]], list[Reply]],
+    keep: Callable[[T, Reply], bool] = lambda item, reply: True,
 ) -> dict[str, Reply]:
-    """The reply to each item, by its key: from the cache where it is known, else from ``ask``, and kept."""
+    """The reply to each item, by its key: from the cache where it is known, else from ``ask``; ``keep`` says which stay."""
     known = cache.get(list(items)) if cache else {}
     if new := {key: item for key, item in items.items() if key not in known}:
         fresh = dict(zip(new, ask(list(new.values())), strict=True))
         if cache:
-            cache.put(fresh)
+            cache.put({key: reply for key, reply in fresh.items() if keep(new[key], reply)})
         known |= fresh
     return known
 

@@ -99,12 +99,13 @@ class ChatLLM:
 
     def __init__(self, backend: Backend, cache: AnswerCache | None = None) -> None:
         self.name, self.backend, self.cache = backend.name, backend, cache
+        self.identity = getattr(backend, "identity", backend.name)  # in the cache
         self.ahead, self.at_once = (backend.ahead, 1) if isinstance(backend, Begins) else (0, 0)
 
     def prefetch(self, requests: Sequence[WriteRequest]) -> None:
         """``base.Pooled``: nothing, where the backend works on one batch at a time."""
         if isinstance(self.backend, Begins):
-            chats = {chat.key(self.name): chat for chat in map(_request, requests)}
+            chats = {chat.key(self.identity): chat for chat in map(_request, requests)}
             known = self.cache.get(list(chats)) if self.cache else {}
             self.backend.begin([chat for key, chat in chats.items() if key not in known])
 
@@ -129,8 +130,9 @@ class ChatLLM:
         self.backend.close()
 
     def _answers(self, chats: Sequence[Chat]) -> list[Reply]:
-        keys = [chat.key(self.name) for chat in chats]
-        replies = answered(self.cache, dict(zip(keys, chats, strict=True)), self.backend.complete)
+        keys = [chat.key(self.identity) for chat in chats]
+        asked = dict(zip(keys, chats, strict=True))
+        replies = answered(self.cache, asked, self.backend.complete, _sound)
         return [_validated(replies[k], chat.schema) for k, chat in zip(keys, chats, strict=True)]
 
 
@@ -143,6 +145,11 @@ def _validated(reply: Reply, schema: type[_Answer]) -> Reply:
     except ValidationError:
         return Reply("", BROKEN)
     return Reply(value) if value.strip() else Reply("", "empty")
+
+
+def _sound(chat: Chat, reply: Reply) -> bool:
+    """Whether it is an answer. One that breaks the schema may be the server's fault, and mended."""
+    return bool(reply.cause) or _validated(reply, chat.schema).cause != BROKEN
 
 
 def _question(question: str) -> str:

@@ -29,6 +29,9 @@ class Server:
 
     def __init__(self, model: str, base_url: str | None, client: Any = None) -> None:
         self.name, self.model = f"openai:{model}", model
+        self.identity = (
+            f"{self.name}@{base_url}" if base_url else self.name
+        )  # servers differ in what they call so
         if client is None:
             try:
                 import openai
@@ -73,9 +76,12 @@ class Server:
             )
         except openai.OpenAIError as error:
             raise WorkError(f"LLM {self.name}: {self._why(error)}") from error
-        if not answer.choices:
-            raise WorkError(f"LLM {self.name}: the server's answer holds no choice")
-        choice = answer.choices[0]
+        choices = getattr(answer, "choices", None)
+        if not choices:
+            raise WorkError(
+                f"LLM {self.name}: {self.client.base_url} answers with no choice; does its address end in /v1?"
+            )
+        choice = choices[0]
         if choice.finish_reason == "content_filter" or getattr(choice.message, "refusal", None):
             return Reply("", REFUSED)
         if choice.finish_reason == "length":

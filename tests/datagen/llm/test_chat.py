@@ -6,6 +6,7 @@ from datagen.errors import WorkError
 from datagen.llm.base import BROKEN, CUT_OFF, Reply, WriteRequest
 from datagen.llm.cache import AnswerCache, default_cache
 from datagen.llm.chat import RETRIES, Answer, ChatLLM, Plan, Prompt
+from datagen.llm.server import Server
 
 REQUEST = WriteRequest("three red circles", "Write a prompt.", ("A star.",), 2**40 + 7)
 
@@ -117,3 +118,14 @@ def test_two_processes_may_write_at_once(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: cache.put({f"{i}/{j}": Reply(str(j)) for j in range(20)}), range(16)))
     assert len(cache.get([f"{i}/{j}" for i in range(16) for j in range(20)])) == 320
+
+
+def test_what_breaks_the_schema_is_asked_again_once_the_server_is_mended(tmp_path):
+    cache = AnswerCache(tmp_path)
+    assert ChatLLM(Scripted("Here is your prompt!"), cache).write([REQUEST])[0].cause == BROKEN
+    assert ChatLLM(Scripted('{"prompt": "A heart."}'), cache).write([REQUEST]) == [Reply("A heart.")]
+
+
+def test_two_servers_that_call_their_models_alike_do_not_share_answers(tmp_path):
+    one, other = (Server("default", f"http://{host}:8000/v1", client=object()) for host in "ab")
+    assert one.name == other.name and ChatLLM(one).identity != ChatLLM(other).identity

@@ -72,7 +72,7 @@ def test_rate_limits_and_server_errors_are_tried_again(http):
         (401, {"error": {"message": "bad key"}}, "refuses the key in OPENAI_API_KEY"),
         (404, {"error": {"message": "unknown"}}, "no model 'm'"),
         (400, {"error": {"message": "no json_schema here"}}, "no json_schema here"),
-        (200, {"choices": []}, "holds no choice"),
+        (200, {"choices": []}, "with no choice; does its address end in /v1"),
     ],
 )
 def test_what_a_server_cannot_do_is_one_line(http, status, body, said):
