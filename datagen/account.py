@@ -99,7 +99,8 @@ class Account:
     def add_text_rewards(self, counts: Mapping[str, Mapping[str, Any]]) -> None:
         """Those that another account's ``table`` has."""
         for name, row in counts.items():
-            self.lines[name].text_bins.update(dict(enumerate(row["text_rewards"])))
+            if name in self.lines:
+                self.lines[name].text_bins.update(dict(enumerate(row.get("text_rewards", ()))))
 
     def table(self) -> dict[str, dict[str, Any]]:
         """By recipe: candidates, kept, dropped by reason, pass rate, mean reward, ESS, transitions.

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from datagen.alarms import Shift, raise_alarms, stage_shift, weight_shift
 from datagen.errors import InputError
 from datagen.evals import EvalRow, read_results
-from datagen.recipe import Recipe, load_recipe
+from datagen.provenance import builds, read_record
+from datagen.recipe import Recipe, load_recipe, parse_recipe
 from datagen.sample import Sample, Target
 from datagen.scores import judged
 from datagen.shards import write_atomic
@@ -76,7 +77,12 @@ def write_alarms(
 
 
 def _recipes(run: Path) -> list[Recipe]:
-    return [load_recipe(path) for path in sorted((run / "recipes").glob("*.yaml"))]
+    """Those of the run, or of the builds that a merged dataset is of."""
+    if found := [load_recipe(path) for path in sorted((run / "recipes").glob("*.yaml"))]:
+        return found
+    record = read_record(run / "dataset")
+    rows = {k: v for b in builds(record) for k, v in b.get("settings", {}).get("recipes", {}).items()}
+    return [parse_recipe(row, name) for name, row in rows.items()]
 
 
 def _built(run: Path) -> list[Sample]:

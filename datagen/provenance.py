@@ -44,7 +44,9 @@ def new_record(
     prompts: Mapping[str, Mapping[str, Any]] | None = None,
     judges: Mapping[str, str] | None = None,
 ) -> Record:
-    """The record of a build; ``prompts`` are the prompt stage's reports, ``judges`` rewards' licences."""
+    """The record of a build, with those ``weaknesses`` that its recipes target; ``prompts`` are the prompt stage's reports, ``judges`` rewards' licences."""
+    recipes = settings.get("recipes", {})
+    targeted = {r.get("weakness") for r in recipes.values()}
     return {
         **_made(account, settings),
         "judges": dict(judges or {}),
@@ -54,7 +56,7 @@ def new_record(
                 "target": w.target, "recipe": w.recipe,
             }
             for w in weaknesses
-            if w.budget > 0
+            if w.budget > 0 and (w.recipe in recipes or w.category in targeted)
         ],
         "prompts": {
             name: {"attempts": r["attempts"], "kept": r["kept"], "rejected": r["rejected"]}

@@ -187,7 +187,7 @@ def test_a_judge_that_weighs_cannot_raise_alarms(run, tmp_path):
     folder = run()
     with pytest.raises(InputError, match="'scenes' weighs in recipe 'two_objects'"):
         write_alarms(folder, judge="scenes")
-    with pytest.raises(InputError, match="no train split"):
+    with pytest.raises(InputError, match="no dataset here"):
         write_alarms(tmp_path / "none")
 
 

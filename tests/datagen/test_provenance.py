@@ -1,6 +1,7 @@
 """The record at a card's end: the command as far as it says what, and reading it back."""
 
 import inspect
+from dataclasses import replace
 
 import pytest
 
@@ -43,3 +44,13 @@ def test_a_record_is_read_back_as_it_was(tmp_path):
     assert read_record(tmp_path) == record
     (tmp_path / "README.md").write_text("# Another card")
     assert read_record(tmp_path) == {}
+
+
+def test_only_the_weaknesses_that_the_recipes_target_are_recorded():
+    def weak(category, recipe):
+        return replace(WEAK, category=category, label=category, recipe=recipe, budget=0.5)
+
+    found = [weak("counting", "counting"), weak("position", "position"), weak("mine", None)]
+    settings = {"recipes": {"position": {"weakness": "position"}, "own": {"weakness": "mine"}}}
+    record = new_record(Account.of([SAMPLE]), settings, found, PROMPTS)
+    assert [w["weakness"] for w in record["weaknesses"]] == ["position", "mine"]
