@@ -33,6 +33,8 @@ READERS: dict[str, str] = {
     "map": "datagen.evals.mapped",
 }
 
+SUFFIXES = (".jsonl", ".json", ".csv", ".tsv", ".txt")
+
 __all__ = ["READERS", "EvalRow", "detect", "merge", "read_results", "stream"]
 
 
@@ -53,6 +55,8 @@ def stream(
     if gone := [c for c in companions if not Path(c).exists()]:
         raise ResultsError(f"--benchmark {gone[0]}: no such file")
     source = open_source(path, options, tuple(map(Path, companions)))
+    if format is None and source.path.is_dir():
+        source = _inside(source)
     if format is None:
         format = "map" if {"category", "score"} <= options.keys() else detect(source)
     rows = import_module(READERS[format]).read(source)
@@ -63,9 +67,33 @@ def stream(
     yield from rows
 
 
+def _inside(folder: Source) -> Source:
+    """The one results file in a folder that no reader takes whole; the folder where there is none.
+
+    Raises ``ResultsError`` listing them where there are several.
+    """
+    if _takers(folder):
+        return folder
+    taken = []
+    for path in sorted(p for p in folder.path.iterdir() if p.suffix in SUFFIXES):
+        try:
+            source = open_source(path, folder.options, folder.companions)
+        except ResultsError:  # not a results file, whatever it is
+            continue
+        taken += [source] if len(_takers(source)) == 1 else []
+    if len(taken) > 1:
+        names = ", ".join(s.path.name for s in taken)
+        raise ResultsError(f"{folder.path}: several results files; name one of {names}")
+    return taken[0] if taken else folder
+
+
+def _takers(source: Source) -> list[str]:
+    return [name for name, module in READERS.items() if import_module(module).matches(source)]
+
+
 def detect(source: Source) -> str:
     """The one reader that takes this. Raises ``ResultsError`` listing them where none or several do."""
-    found = [name for name, module in READERS.items() if import_module(module).matches(source)]
+    found = _takers(source)
     if len(found) == 1:
         return found[0]
     what = "no reader" if not found else f"more than one reader ({', '.join(found)})"

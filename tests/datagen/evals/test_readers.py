@@ -416,3 +416,13 @@ def test_a_json_document_larger_than_a_buffer_is_walked_with_its_line_numbers(tm
     path.write_text(path.read_text().replace(f'"answer": {rows[7000]["answer"]}', '"answer": NaN'))
     with pytest.raises(ResultsError, match=r"json:\d{5}: not JSON: NaN is not a score"):
         read_results(path)
+
+
+def test_a_folder_that_holds_one_results_file_is_that_file(tmp_path):
+    SHAPES["geneval"](tmp_path)
+    (tmp_path / "picture.png").write_bytes(b"\x89PNG")
+    (tmp_path / "notes.txt").write_text("nothing of note\n")
+    assert read_results(tmp_path) == read_results(tmp_path / "results.jsonl")
+    (tmp_path / "after.jsonl").write_bytes((tmp_path / "results.jsonl").read_bytes())
+    with pytest.raises(ResultsError, match=r"several results files; name one of after.jsonl, results.jsonl"):
+        read_results(tmp_path)
