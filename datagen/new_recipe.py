@@ -96,5 +96,7 @@ def write_draft(path: Path, text: str, force: bool = False) -> None:
     """Raises ``InputError`` rather than overwrite."""
     if path.exists() and not force:
         raise InputError(f"{path} exists; --force writes it again")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; --out names a file")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

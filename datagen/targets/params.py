@@ -16,7 +16,7 @@ Share = Annotated[float, Field(ge=0, le=1)]  # of the targets that have somethin
 def schema(draw: Callable[..., Any]) -> type[BaseModel]:
     """A pydantic model with one field a parameter."""
     fields: dict[str, Any] = {
-        name: (p.annotation, ... if p.default is p.empty else p.default)
+        name: (Any if p.annotation is p.empty else p.annotation, ... if p.default is p.empty else p.default)
         for name, p in inspect.signature(draw, eval_str=True).parameters.items()
         if p.kind is p.KEYWORD_ONLY
     }
