@@ -4,6 +4,7 @@ Only ``workers`` and ``pool`` beside it know Ray. Actors ask for half a CPU, bec
 starve Ray's own tasks in silence.
 """
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ def ray_session(workers: int, address: str | None, needed: int | None = None) ->
     machine has too few processors: Ray would believe any number.
     """
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its processes' logs still have all
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # that it is safe by default
     import ray
 
     ours = not ray.is_initialized()

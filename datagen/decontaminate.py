@@ -138,7 +138,7 @@ def read_prompts(path: Path) -> list[str]:
         found = [_prompt_of(row, f"{path}: item {i}") for i, row in enumerate(rows)]
     elif path.suffix == ".jsonl":
         found = []
-        for i, line in enumerate(text.splitlines(), start=1):
+        for i, line in enumerate(text.split("\n"), start=1):  # a separator inside a string ends no line
             if line.strip():
                 try:
                     found.append(_prompt_of(json.loads(line), f"{path}:{i}"))

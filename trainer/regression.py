@@ -67,7 +67,7 @@ class RewardWeightedTrainer(transformers.Trainer):
         return self.accelerator.reduce(torch.tensor(float(count), device=device), "sum")
 
     def _defer_fsdp_gradient_reduction(self) -> AbstractContextManager[None]:
-        """Reduce every micro-batch. Trainer's would keep the last one's only, and whole gradients until then."""
+        """Reduce every micro-batch: to wait for the last would keep whole gradients, of 14 B parameters, until then."""
         return nullcontext()
 
     def note(self, name: str, value: float) -> None:
