@@ -86,7 +86,11 @@ def resumed(argv: Sequence[str]) -> str:
     """How to go on after Ctrl-C: a forced build or training would begin anew."""
     again = "run the same command to resume"
     if argv[:1] == ["train"] and "--resume" not in argv:
-        return "--resume instead of --force goes on" if "--force" in argv else f"{again}, with --resume"
+        return (
+            "--resume instead of --force goes on"
+            if "--force" in argv
+            else f"{again}, with --resume if a checkpoint was saved"
+        )
     return f"{again}, without --force" if argv[:1] == ["build"] and "--force" in argv else again
 
 

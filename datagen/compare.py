@@ -1,5 +1,6 @@
 """Two results of the same prompts: paired differences with intervals, corrected for many tests."""
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -107,7 +108,8 @@ def _paired(before: Sequence[EvalRow], after: Sequence[EvalRow]) -> tuple[dict[K
 
 def _same(one: str, other: str) -> bool:
     """Whether two texts may be one prompt; formats that have no texts leave them empty."""
-    return not one or not other or one.casefold().split() == other.casefold().split()
+    words = [re.findall(r"\w+", text.casefold()) for text in (one, other)]
+    return not all(words) or words[0] == words[1]
 
 
 def _mean(values: Sequence[float]) -> float:

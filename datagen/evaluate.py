@@ -106,7 +106,9 @@ def key_of(
 ) -> str:
     """What results depend on: equal settings, prompts and weights have equal keys."""
     asked = [[s.prompt, s.target.to_dict()] for s in prompts]
-    settings = [model, weights_of(model), judge, images, asdict(config), graded, asked]
+    weights = weights_of(model)
+    name = model.partition("?")[2] if weights else model  # a folder's way here says nothing
+    settings = [name, weights, judge, images, asdict(config), graded, asked]
     return sha256(json.dumps(settings).encode()).hexdigest()
 
 

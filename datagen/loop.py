@@ -95,7 +95,10 @@ def evaluation_hook(suite: str) -> Callable[[Path, int], dict[str, float]]:
 
     def hook(folder: Path, step: int) -> dict[str, float]:
         out = folder.with_suffix(".jsonl")
-        rows = evaluate_to(out, str(folder), suite, 10, 1, None, 0, lambda stage, done, total: None)
+        quiet: Progress = lambda stage, done, total: None  # noqa: E731
+        rows = evaluate_to(
+            out, str(folder), suite, 10, 1, None, 0, quiet, again=True
+        )  # of a step that is repeated
         scores: dict[str, list[float]] = {}
         for row in rows:
             if row.score is not None:
@@ -155,13 +158,14 @@ def run_loop(config: LoopConfig, progress: Progress = lambda stage, done, total:
     Raises ``InputError`` for a run begun with other settings, and for an ``after`` that has not ended.
     """
     from datagen.monitor import write_alarms
-    from datagen.pipeline import build
+    from datagen.pipeline import Resources, build, refuse
     from datagen.report import write_report
     from trainer import TrainConfig, train
 
     run, earlier = config.run, config.after
     model = model_of(earlier) if earlier else config.model
     moved = moved_by(earlier) if earlier else {}
+    refuse(config.llm, Resources(config.workers, address=config.ray_address))
     run.mkdir(parents=True, exist_ok=True)
     _same_settings(run, config)
     times = run / "timings.json"

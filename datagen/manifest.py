@@ -156,13 +156,16 @@ def open_manifest(run: Path, settings: Row, force: bool) -> Manifest:
         left.unlink(missing_ok=True)
     if path.exists() and not force:
         manifest = read_manifest(run)
-        changed = changes(manifest.settings, settings)
+        known = manifest.settings  # builds of before weights were recorded have none
+        changed = changes(known, {k: v for k, v in settings.items() if k in known or k != "weights"})
         if not changed:
             return manifest
         if manifest.shards or manifest.damage:
             raise InputError(f"{run} was begun with other settings: {changed}; use --force or another --run")
     new = Manifest(run, settings)
     if path.exists() or new.log.exists():
+        for name in _recipes_of(path):
+            (run / "recipes" / f"{name}.yaml").unlink(missing_ok=True)
         path.unlink(missing_ok=True)  # first, so that a kill in between leaves nothing that claims the rest
         new.log.unlink(missing_ok=True)
         (run / PROMPTS).unlink(missing_ok=True)
@@ -170,6 +173,14 @@ def open_manifest(run: Path, settings: Row, force: bool) -> Manifest:
             shard.unlink()
     new.save()
     return new
+
+
+def _recipes_of(path: Path) -> list[str]:
+    """The recipes that a manifest names; of one that cannot be read, none."""
+    try:
+        return [Path(name).name for name in json.loads(path.read_bytes())["settings"]["recipes"]]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
 
 
 def _digest(row: Row) -> str:

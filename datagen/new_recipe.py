@@ -94,9 +94,9 @@ def _kept(variant: dict[str, Any], params: dict[str, int]) -> dict[str, Any]:
 
 def write_draft(path: Path, text: str, force: bool = False) -> None:
     """Raises ``InputError`` rather than overwrite."""
-    if path.exists() and not force:
-        raise InputError(f"{path} exists; --force writes it again")
     if path.is_dir():
         raise InputError(f"{path} is a folder; --out names a file")
+    if path.exists() and not force:
+        raise InputError(f"{path} exists; --force writes it again")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")

@@ -82,7 +82,7 @@ def build(
     nothing is left.
     """
     who = resources or Resources(workers, address=ray_address)
-    _refuse(llm, who)
+    refuse(llm, who)
     run = run.absolute()  # workers have working directories of their own
     recipes = resolved(recipes, model)
     vocabulary = VOCABULARIES[vocabulary_of(model)]
@@ -109,9 +109,6 @@ def build(
         ) from error
     manifest = open_manifest(run, settings, force)
     seconds: dict[str, float] = {}
-    for path in (run / "recipes").glob("*.yaml"):
-        if path.stem not in settings["recipes"]:
-            path.unlink()  # of what stood here before --force
     for recipe in recipes:
         write_atomic(run / "recipes" / f"{recipe.name}.yaml", recipe.to_yaml().encode())
 
@@ -163,8 +160,8 @@ def build(
     return result
 
 
-def _refuse(llm: str, who: Resources) -> None:
-    """Raises ``InputError`` for a writer that is not known, and for options that would do nothing."""
+def refuse(llm: str, who: Resources) -> None:
+    """What can be refused before anything is made. Raises ``InputError`` for a writer that is not known, and for options that would do nothing."""
     if (backend := llm.partition(":")[0]) not in LLMS:
         raise UnknownName("LLM", backend, LLMS)
     if who.reward_workers and not who.workers:

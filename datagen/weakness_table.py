@@ -1,10 +1,8 @@
 """The ranked weaknesses on a terminal: what is weak, how sure that is, how it fails, what to do next."""
 
-import re
 from collections.abc import Sequence
 
 from datagen.console import percent, points, table
-from datagen.targets import VOCABULARIES
 from datagen.weakness import Weakness, by_note
 
 TOLD = 5  # weaknesses whose ways of failing are told
@@ -96,12 +94,7 @@ def _next(found: Sequence[Weakness], run: str, written: bool) -> None:
     if not any(w.budget > 0 for w in found) and any(w.verdict != "shown" for w in found):
         print("\nNothing lies below its target; --target 0.9 sets a higher one")
     if any(w.recipe and w.budget > 0 for w in found) and written:
-        ours = any(word in VOCABULARIES["scenes"].classes for w in found for word in _words(w))
-        print(f"\nNext: datagen build --from-weaknesses{'' if ours else ' --model MODEL'}{run}")
-        if not ours:
-            print("  with MODEL the one that these results are of: pocket, the default, draws shapes only")
-
-
-def _words(w: Weakness) -> list[str]:
-    """Of the prompts that are shown."""
-    return [word.removesuffix("s") for text in w.examples for word in re.findall(r"[a-z]+", text.lower())]
+        print(f"\nNext: datagen build --from-weaknesses [--model MODEL]{run}")
+        print(
+            "  with MODEL whose results these are; the default is pocket, which draws shapes and letters only"
+        )

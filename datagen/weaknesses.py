@@ -99,7 +99,11 @@ def parse_targets(given: Sequence[str]) -> dict[str, float]:
 def _lacking(w: Weakness, categories: Sequence[Category]) -> Weakness:
     """The first weakness with a note on the categories that the results do not have, or nobody judged."""
     present = [c.name for c in categories if c.benchmark == w.benchmark]
-    unjudged = [f"{c.name}: {c.unscored} rows, none scored, left out" for c in categories if not c.scored]
+    unjudged = [
+        f"{c.benchmark}/{c.name}: {c.unscored} rows, none scored, left out"
+        for c in categories
+        if not c.scored
+    ]
     return replace(w, note="; ".join(filter(None, (w.note, *lacking(w.benchmark, present), *unjudged))))
 
 

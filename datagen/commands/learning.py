@@ -76,6 +76,9 @@ def train(
 
     out = run / "model"
     if (out / "training.json").exists() and not force:
+        if resume:
+            print(f"{out}: has ended already; --force trains again")
+            return
         raise InputError(f"{out} exists; --force trains again")
     if any((out / "trainer").glob("checkpoint-*/average.pt")) and not force and not resume:
         raise InputError(f"{out}: a training was stopped here; --resume goes on, --force begins anew")

@@ -27,7 +27,7 @@ def matches(source: Source) -> bool:
 
 
 def read(source: Source) -> Iterator[EvalRow]:
-    root = source.path.resolve()  # "." is a folder of some model too
+    root = source.path.absolute()  # "." is a folder of some model too
     if not root.is_dir():
         yield from _image(root, root.stem)
         return

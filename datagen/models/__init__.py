@@ -64,7 +64,11 @@ def weights_of(name: str) -> dict[str, str]:
     base, _ = options.split(name)
     kind, _, where = base.partition(":")
     folder = Path(where if kind in MODELS and where else base)
-    return {path.name: sketch(path) for path in sorted(folder.glob("*.safetensors"))}
+    files = [
+        *folder.glob("*.safetensors"),
+        *folder.glob("*/*.safetensors"),
+    ]  # a pipeline's parts lie in folders
+    return {path.relative_to(folder).as_posix(): sketch(path) for path in sorted(files)}
 
 
 def best_device() -> str:

@@ -400,5 +400,14 @@ def test_prompts_that_none_were_left_of_are_written_again(tmp_path, small, monke
 def test_a_forced_build_leaves_no_recipe_of_the_one_before(tmp_path, small):
     pipeline.build(tmp_path, [small()], "fake")
     other = small().model_copy(update={"name": "other"})
+    (tmp_path / "recipes" / "draft.yaml").touch()  # a person's own
     pipeline.build(tmp_path, [other], "fake", force=True)
-    assert [path.stem for path in (tmp_path / "recipes").iterdir()] == ["other"]
+    assert sorted(path.stem for path in (tmp_path / "recipes").iterdir()) == ["draft", "other"]
+
+
+def test_a_build_of_before_weights_were_recorded_goes_on(tmp_path, small, monkeypatch):
+    FakeModel().save(str(tmp_path / "model"))
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "weights_of", lambda model: {})
+        pipeline.build(tmp_path / "run", [small()], str(tmp_path / "model"))
+    assert pipeline.build(tmp_path / "run", [small()], str(tmp_path / "model")).kept

@@ -244,7 +244,7 @@ def test_recipes_and_doctor_list_what_there_is(monkeypatch, capsys):
     [
         (["build"], "run the same command to resume"),
         (["build", "--force"], "run the same command to resume, without --force"),
-        (["train"], "run the same command to resume, with --resume"),
+        (["train"], "run the same command to resume, with --resume if a checkpoint was saved"),
         (["train", "--force"], "--resume instead of --force goes on"),
         (["train", "--resume"], "run the same command to resume"),
     ],

@@ -3,10 +3,13 @@
 import json
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from datagen.errors import InputError
-from datagen.evaluate import EvalWorker, evaluate
-from datagen.loop import evaluate_to
+from datagen.evaluate import EvalWorker, evaluate, key_of
+from datagen.loop import evaluate_to, evaluation_hook
+from datagen.models.base import GenerationConfig
 from datagen.sample import Sample, Target
 from datagen.suites import scenes_suite
 
@@ -85,3 +88,28 @@ def test_results_stand_until_others_take_their_place(tmp_path):
     with pytest.raises(InputError):
         evaluate_to(tmp_path / "r.jsonl", "nobody's", *args[2:], force=True)
     assert evaluate_to(*args) == before
+
+
+def test_a_step_that_is_repeated_is_evaluated_again(tmp_path):
+    from datagen.models.fake import FakeModel
+
+    folder = tmp_path / "step-2"
+    FakeModel().save(str(folder))
+    save_file({"w": torch.zeros(9)}, folder / "model.safetensors")
+    hook = evaluation_hook("scenes")
+    first = hook(folder, 2)
+    save_file({"w": torch.ones(9)}, folder / "model.safetensors")
+    assert hook(folder, 2).keys() == first.keys()
+
+
+def test_a_folders_results_are_its_own_however_it_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "m" / "transformer").mkdir(parents=True)
+    save_file({"w": torch.zeros(9)}, tmp_path / "m" / "transformer" / "model.safetensors")
+    config = GenerationConfig()
+    keys = {
+        key_of(name, scenes_suite(1), "judge", 1, config, False) for name in ("m", "m/", str(tmp_path / "m"))
+    }
+    assert len(keys) == 1
+    save_file({"w": torch.ones(9)}, tmp_path / "m" / "transformer" / "model.safetensors")
+    assert key_of("m", scenes_suite(1), "judge", 1, config, False) not in keys

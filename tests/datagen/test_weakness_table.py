@@ -263,7 +263,7 @@ def test_names_in_brackets_and_torn_letters_are_printed_as_they_are(tmp_path, mo
 def test_what_comes_next_names_the_run(found, capsys):
     print_weaknesses(found, "runs/x/weaknesses.json", " --run runs/y")
     out = capsys.readouterr().out
-    assert "datagen build --from-weaknesses --model MODEL --run runs/y" in out
+    assert "datagen build --from-weaknesses [--model MODEL] --run runs/y" in out
     print_weaknesses([replace(w, budget=0.0) for w in found], "runs/x/weaknesses.json")
     assert "Nothing lies below its target" in capsys.readouterr().out
 

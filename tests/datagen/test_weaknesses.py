@@ -199,7 +199,7 @@ def test_a_category_that_nobody_judged_is_told():
     unscored = [r._replace(score=None) for r in rows(b=[1.0] * 5)]
     found = find_weaknesses(rows(a=[0.5] * 20) + unscored)
     assert [w.category for w in found] == ["a"]
-    assert "b: 20 rows, none scored, left out" in found[0].note
+    assert "/b: 20 rows, none scored, left out" in found[0].note
 
 
 def test_a_value_named_other_is_not_the_rest_of_the_values():
@@ -252,3 +252,8 @@ def test_categories_of_one_name_in_two_benchmarks_are_compared_apart():
 
 def test_what_has_no_partner_is_counted():
     assert unpaired(rows(a=[0.5] * 3), rows(a=[0.5] * 2, b=[0.5])) == (4, 4)
+
+
+def test_a_full_stop_makes_no_other_prompt():
+    stopped = [r._replace(prompt=f"{r.prompt.upper()}.") for r in rows(a=[0.5] * 3)]
+    assert compare(rows(a=[0.5] * 3), stopped)[0].prompts == 3
