@@ -26,6 +26,15 @@ NEEDS = {  # (kind, name) -> (module, how to get it)
 }
 
 
+MODELS_ABOUT = {
+    "pocket": "ships in the package",
+    "bagel": "weights: a folder, or ByteDance-Seed/BAGEL-7B-MoT from the Hub",
+    "janus": "weights: a folder, or deepseek-community/Janus-Pro-7B from the Hub",
+    "emu3": "weights: a folder, or BAAI/Emu3-Gen-hf from the Hub",
+    "diffusers": "weights: diffusers:FOLDER or diffusers:OWNER/NAME; draws only",
+    "vllm-omni": "a server: vllm-omni:http://HOST:8000; draws only",
+    "fake": "for tests",
+}
 DEVICES = (24, 48, 80, 141)  # GB of the GPUs that people have
 SHARDED = 80  # GB of each, where one is not enough
 MOST = 64  # GPUs that a model is spread over
@@ -164,7 +173,9 @@ def check() -> list[tuple[str, str, bool, str]]:
         for entry in table:
             module, hint = NEEDS.get((kind, entry), ("", ""))
             works = not module or find_spec(module) is not None
-            about = _card(entry) if kind == "reward" else ""
+            about = (
+                _card(entry) if kind == "reward" else MODELS_ABOUT.get(entry, "") if kind == "model" else ""
+            )
             rows.append((kind, entry, works, about if works else hint))
     return rows
 

@@ -122,7 +122,8 @@ def doctor(
 
     works, sizes = [] if model else check(), needs(model=model)
     if as_json:
-        print(json.dumps({"works": works, "needs": [asdict(n) for n in sizes]}, indent=2))
+        named = [dict(zip(("kind", "name", "works", "about"), row, strict=True)) for row in works]
+        print(json.dumps({"works": named, "needs": [asdict(n) for n in sizes]}, indent=2))
         return
     for kind, name, does, hint in works:
         print(f"{kind:<8} {name:<10} {'works' if does else 'no':<6} {hint}")
