@@ -12,9 +12,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from datagen.compare import Comparison, compare, transition_rate
+from datagen.console import say
 from datagen.errors import InputError
 from datagen.evals import EvalRow, read_results
 from datagen.models.base import GenerationConfig
+from datagen.models.vocabulary import vocabulary_of
 from datagen.recipe import Recipe, load_recipe, recipes_by_weakness
 from datagen.shards import write_atomic
 from datagen.turns import LOOP, model_of, moved_by, seed_after, with_earlier
@@ -24,6 +26,13 @@ Progress = Callable[[str, int, int], None]
 JUDGES = {  # suite -> the reward that evaluates it
     "scenes": "judge", "dense": "dense_judge", "knowledge": "judge", "text": "letters", "geneval_style": "objects",
 }  # fmt: skip
+
+
+def suite_for(model: str) -> str:
+    """What a model is evaluated on by default: it depends on what it draws."""
+    from datagen.suites import SUITE_OF
+
+    return SUITE_OF.get(vocabulary_of(model), SUITE_OF["coco"])
 
 
 @dataclass(frozen=True)
@@ -229,7 +238,11 @@ def run_loop(config: LoopConfig, progress: Progress = lambda stage, done, total:
         run / "comparison.json", (json.dumps([asdict(c) for c in comparisons], indent=2) + "\n").encode()
     )
     began = time.monotonic()
-    write_alarms(run, JUDGES.get(config.suite, "judge"), seed=config.seed)
+    judge = JUDGES.get(config.suite, "judge")
+    if weighing := [r.name for r in recipes if judge in r.for_vocabulary(vocabulary_of(model)).reward_names]:
+        say(f"no alarms: {judge} weighs in {weighing[0]}; datagen alarms --judge NAME looks with another")
+    else:
+        write_alarms(run, judge, seed=config.seed)
     timed("alarms", began)
     report = write_report(run)
     return LoopResult(comparisons, transition_rate(before), transition_rate(after), seconds, report)

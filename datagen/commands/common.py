@@ -19,6 +19,10 @@ Json = Annotated[bool, typer.Option("--json", help="print JSON for a program")]
 Force = Annotated[bool, typer.Option("--force", help="overwrite what stands")]
 Seed = Annotated[int, typer.Option(help="every random choice follows from it")]
 Address = Annotated[str | None, typer.Option("--ray-address", help="join this Ray cluster")]
+Suite = Annotated[
+    str | None,
+    typer.Option(help="the prompts to evaluate on; default scenes for a pocket, else geneval_style"),
+]
 Candidates = Annotated[int | None, typer.Option(min=1, max=1024, help="candidates a prompt")]
 Cfg = Annotated[float | None, typer.Option(help="guidance scale; 1 draws without, default the model's own")]
 

@@ -19,6 +19,7 @@ from datagen.commands.common import (
     Progress,
     Run,
     Seed,
+    Suite,
     at,
     show_comparison,
 )
@@ -60,7 +61,7 @@ def train(
     report_to: Annotated[str, typer.Option(help="tensorboard,trackio,wandb: beside log.jsonl")] = "",
     save_steps: Annotated[int, typer.Option(min=1, help="steps between checkpoints")] = 50,
     eval_every: Annotated[int, typer.Option(min=0, help="steps between evaluations; 0 never")] = 0,
-    suite: Annotated[str, typer.Option(help="what --eval-every evaluates on")] = "scenes",
+    suite: Suite = None,
     seed: Seed = 0,
     resume: Annotated[bool, typer.Option("--resume", help="go on from the last checkpoint")] = False,
     force: Force = False,
@@ -70,7 +71,7 @@ def train(
 
     Example: datagen train --weight text,image
     """
-    from datagen.loop import evaluation_hook
+    from datagen.loop import evaluation_hook, suite_for
     from trainer import TrainConfig, parse_weight
     from trainer import train as train_model
 
@@ -109,7 +110,9 @@ def train(
     if data is None and not (run / "dataset").is_dir():
         raise InputError(f"{run / 'dataset'}: no dataset here; run datagen build first")
     with Progress() as progress:
-        done = train_model(config, progress, evaluation_hook(suite) if eval_every else None)
+        done = train_model(
+            config, progress, evaluation_hook(suite or suite_for(model)) if eval_every else None
+        )
     if as_json:
         print(json.dumps({**asdict(done), "path": str(done.path)}))
     else:
@@ -120,6 +123,7 @@ def train(
 def run(
     run: Run = DEFAULT,
     model: Model = "pocket",
+    suite: Suite = None,
     llm: Annotated[str, typer.Option(help="who writes the prompts")] = "smollm2",
     per_category: Annotated[int, typer.Option(min=1, help="evaluation prompts a category")] = 60,
     images: Annotated[int, typer.Option(min=1, help="images a prompt")] = 4,
@@ -146,12 +150,12 @@ def run(
     Example: datagen run
     """
     from datagen.console import percent
-    from datagen.loop import LoopConfig, run_loop
+    from datagen.loop import LoopConfig, run_loop, suite_for
 
     if after and model != "pocket":
         raise InputError(f"--after starts from {after / 'model'}; leave --model out")
     config = LoopConfig(
-        run, model, "scenes", llm, per_category, images, weak, prompts, rehearsal, candidates, workers, cfg,
+        run, model, suite or suite_for(str(after / "model") if after else model), llm, per_category, images, weak, prompts, rehearsal, candidates, workers, cfg,
         epochs, seed, ray_address, after,
     )  # fmt: skip
     with Progress() as progress:

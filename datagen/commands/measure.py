@@ -16,6 +16,7 @@ from datagen.commands.common import (
     Model,
     Progress,
     Run,
+    Suite,
     at,
     show_comparison,
     show_weaknesses,
@@ -34,7 +35,7 @@ Benchmark = Annotated[
 
 
 def eval_(
-    suite: Annotated[str, typer.Option(help="the prompts to evaluate on")] = "scenes",
+    suite: Suite = None,
     model: Model = "pocket",
     run: Run = DEFAULT,
     out: Annotated[
@@ -55,7 +56,7 @@ def eval_(
 
     Example: datagen eval --suite scenes --model pocket
     """
-    from datagen.loop import evaluate_to
+    from datagen.loop import evaluate_to, suite_for
     from datagen.recipe import recipes_by_weakness
     from datagen.weaknesses import find_weaknesses
 
@@ -66,7 +67,16 @@ def eval_(
         raise InputError(f"{path} exists; --force makes it again")
     with Progress() as progress:
         rows = evaluate_to(
-            path, model, suite, per_category, images, cfg, workers, progress, trace, force=force
+            path,
+            model,
+            suite or suite_for(model),
+            per_category,
+            images,
+            cfg,
+            workers,
+            progress,
+            trace,
+            force=force,
         )
     show_weaknesses(find_weaknesses(rows, recipes=recipes_by_weakness()), as_json, path, run)
     if not as_json:

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
+from datagen import loop
 from datagen.dataset import load_weighted
 from datagen.errors import InputError
 from datagen.evals import EvalRow
-from datagen.loop import LoopConfig, run_loop
+from datagen.loop import LoopConfig, run_loop, suite_for
 from datagen.manifest import read_manifest
 from datagen.turns import data_of, model_of, moved_in, seed_after, yields_of
 
@@ -90,3 +91,16 @@ def test_each_turn_has_prompts_of_its_own(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / "loop.json").write_text(json.dumps({"after": str(after)}))
     assert [seed_after(tmp_path / n, 7) for n in ("first", "second", "third")] == [1007, 2007, 3007]
+
+
+def test_a_judge_that_weighs_is_no_reason_to_lose_the_loop(tmp_path, monkeypatch, capsys):
+    monkeypatch.setitem(loop.JUDGES, "scenes", "scenes")
+    done = run_loop(LoopConfig(tmp_path, "fake", **SMALL))
+    assert done.report.exists() and not (tmp_path / "alarms.json").exists()
+    assert "no alarms: scenes weighs in" in capsys.readouterr().err
+
+
+def test_a_model_is_evaluated_on_what_it_draws():
+    assert [suite_for(m) for m in ("pocket", "pocket?steps=4", "bagel", "OWNER/NAME")] == [
+        "scenes", "scenes", "geneval_style", "geneval_style",
+    ]  # fmt: skip
