@@ -8,7 +8,7 @@ starts from its model, spends its budget by what that turn moved, and trains on 
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from datagen.compare import Comparison, compare, transition_rate
@@ -52,6 +52,8 @@ class LoopConfig:
     workers: int = 0
     cfg: float | None = None
     epochs: float = 3.0
+    batch_size: int = 16  # of training
+    accumulate: int = 1
     seed: int = 0
     ray_address: str | None = None
     after: Path | None = None  # the run whose turn this one follows; ``model`` is then its
@@ -217,7 +219,10 @@ def run_loop(config: LoopConfig, progress: Progress = lambda stage, done, total:
     trained = run / "model"
     if not (trained / "training.json").exists():
         data = with_earlier(run, earlier) if earlier else run / "dataset"
-        training = TrainConfig(data, trained, model, epochs=config.epochs, seed=config.seed)
+        training = TrainConfig(
+            data, trained, model, epochs=config.epochs, batch_size=config.batch_size,
+            accumulate=config.accumulate, seed=config.seed,
+        )  # fmt: skip
         started = any((trained / "trainer").glob("checkpoint-*/average.pt"))
         train(replace(training, resume=started), progress)
     timed("train", began)
@@ -257,7 +262,8 @@ def _same_settings(run: Path, config: LoopConfig) -> None:
     now = {k: v for k, v in asdict(config).items() if k not in ("run", "workers", "ray_address")}
     now["after"] = str(config.after.absolute()) if config.after else None
     if path.exists():
-        before = json.loads(path.read_text())
+        usual = {f.name: f.default for f in fields(LoopConfig)}  # of what an older version did not write down
+        before = usual | json.loads(path.read_text())
         if changed := [f"{k}: {before.get(k)} -> {v}" for k, v in now.items() if before.get(k) != v]:
             raise InputError(f"{run} was begun with other settings: {'; '.join(changed)}; use another --run")
     write_atomic(path, (json.dumps(now, indent=2) + "\n").encode())

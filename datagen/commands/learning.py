@@ -25,6 +25,9 @@ from datagen.commands.common import (
 )
 from datagen.errors import InputError
 
+BatchSize = Annotated[int, typer.Option(min=1, help="samples that training takes at once")]
+Accumulate = Annotated[int, typer.Option(min=1, help="batches a step of training")]
+
 
 def train(
     run: Run = DEFAULT,
@@ -33,8 +36,8 @@ def train(
     weight: Annotated[str, typer.Option(help="text,image / text / image / none (plain SFT)")] = "text,image",
     epochs: Annotated[float, typer.Option(min=0.01)] = 3.0,
     steps: Annotated[int | None, typer.Option(min=1, help="instead of epochs")] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="samples at once")] = 16,
-    accumulate: Annotated[int, typer.Option(min=1, help="batches a step")] = 1,
+    batch_size: BatchSize = 16,
+    accumulate: Accumulate = 1,
     text_lr: Annotated[
         float | None, typer.Option(help="rate of the text expert; default by the model's size")
     ] = None,
@@ -136,6 +139,8 @@ def run(
     workers: Annotated[int, typer.Option(min=0, help="Ray workers; 0 runs in this process")] = 0,
     ray_address: Address = None,
     epochs: Annotated[float, typer.Option(min=0.01)] = 3.0,
+    batch_size: BatchSize = 16,
+    accumulate: Accumulate = 1,
     cfg: Cfg = None,
     after: Annotated[
         Path | None,
@@ -156,7 +161,7 @@ def run(
         raise InputError(f"--after starts from {after / 'model'}; leave --model out")
     config = LoopConfig(
         run, model, suite or suite_for(str(after / "model") if after else model), llm, per_category, images, weak, prompts, rehearsal, candidates, workers, cfg,
-        epochs, seed, ray_address, after,
+        epochs, batch_size, accumulate, seed, ray_address, after,
     )  # fmt: skip
     with Progress() as progress:
         done = run_loop(config, progress)

@@ -104,3 +104,15 @@ def test_a_model_is_evaluated_on_what_it_draws():
     assert [suite_for(m) for m in ("pocket", "pocket?steps=4", "bagel", "OWNER/NAME")] == [
         "scenes", "scenes", "geneval_style", "geneval_style",
     ]  # fmt: skip
+
+
+def test_a_loop_begun_before_an_option_was_there_goes_on(tmp_path):
+    config = LoopConfig(tmp_path, **SMALL)
+    loop._same_settings(tmp_path, config)
+    row = json.loads((tmp_path / "loop.json").read_text())
+    del row["batch_size"], row["accumulate"]
+    (tmp_path / "loop.json").write_text(json.dumps(row))
+    loop._same_settings(tmp_path, config)
+    (tmp_path / "loop.json").write_text(json.dumps(row))
+    with pytest.raises(InputError, match="batch_size: 16 -> 4"):
+        loop._same_settings(tmp_path, LoopConfig(tmp_path, batch_size=4, **SMALL))
