@@ -6,7 +6,8 @@ not false. A graded suite's rows have the judge's ``score`` too, which readers p
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -92,13 +93,19 @@ class Partial:
 
     def add(self, number: int, rows: list[dict[str, Any]]) -> None:
         self.done[number] = rows
-        try:  # a newline in front too: the line before may be torn
-            with self.path.open("a", encoding="utf-8") as file:
-                file.write(f"\n{json.dumps([number, rows])}\n")
-        except OSError as error:
-            raise ShardError(
-                f"{self.path}: cannot be written: {error.strerror}; free space and run again"
-            ) from error
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(
+                f"\n{json.dumps([number, rows])}\n"
+            )  # a newline in front too: the line before may be torn
+
+
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Raises ``ShardError`` when the disk is full; what is done stays."""
+    try:
+        yield
+    except OSError as error:
+        raise ShardError(f"{path}: cannot be written: {error.strerror}; free space and run again") from error
 
 
 def key_of(
@@ -150,15 +157,21 @@ def evaluate(
     done = partial.done
     jobs = [job for job in jobs if job.number not in done]
     for job, made in run_jobs(lambda: EvalWorker(model, judge, config, graded), jobs, workers, address):
-        rows = []
-        for (n, k, _), (row, image) in zip(job.slots, made, strict=True):
-            name = f"{n:05d}_{k}.png"
-            if image is not None:
-                (pictures / name).write_bytes(image)
-            rows.append({**row, "image": f"{pictures.name}/{name}" if image is not None else None})
-        partial.add(job.number, rows)
+        names = [f"{pictures.name}/{n:05d}_{k}.png" for n, k, _ in job.slots]
+        with written(pictures):
+            for name, (_, image) in zip(names, made, strict=True):
+                if image is not None:
+                    (out.parent / name).write_bytes(image)
+            partial.add(
+                job.number,
+                [
+                    {**row, "image": name if image else None}
+                    for name, (row, image) in zip(names, made, strict=True)
+                ],
+            )
         progress("eval", sum(map(len, done.values())), len(slots))
     lines = [json.dumps(row) + "\n" for number in sorted(done) for row in done[number]]
+    key_file(out).unlink(missing_ok=True)  # first: a kill in between leaves results of no key, not of another
     write_atomic(out, "".join(lines).encode())
     write_atomic(key_file(out), f"{key}\n".encode())
     partial.path.unlink(missing_ok=True)

@@ -75,9 +75,8 @@ def evaluate_to(
 ) -> list[EvalRow]:
     """Evaluate ``model`` on ``suite`` into ``out``; an existing result is read instead, unless ``force``.
 
-    Raises ``InputError`` for one of other settings or weights, which with ``again`` is made again.
-
-    ``trace`` False draws from the prompt alone: the other baseline, since thinking can hurt.
+    ``trace`` False draws from the prompt alone: the other baseline, since thinking can hurt. Raises
+    ``InputError`` for a result of other settings or weights, which with ``again`` is made again.
     """
     from datagen.evaluate import evaluate, key_file, key_of
     from datagen.models import check_name
@@ -106,10 +105,9 @@ def evaluation_hook(suite: str) -> Callable[[Path, int], dict[str, float]]:
 
     def hook(folder: Path, step: int) -> dict[str, float]:
         out = folder.with_suffix(".jsonl")
-        quiet: Progress = lambda stage, done, total: None  # noqa: E731
-        rows = evaluate_to(
-            out, str(folder), suite, 10, 1, None, 0, quiet, again=True
-        )  # of a step that is repeated
+        rows = evaluate_to(  # again: a training that is resumed repeats steps
+            out, str(folder), suite, 10, 1, None, 0, lambda stage, done, total: None, again=True
+        )
         scores: dict[str, list[float]] = {}
         for row in rows:
             if row.score is not None:

@@ -1,12 +1,13 @@
 """Evaluating a model: rows that pair, pictures beside them, and what could not be judged."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from datagen.errors import InputError
+from datagen.errors import InputError, ShardError
 from datagen.evaluate import EvalWorker, evaluate, key_of
 from datagen.loop import evaluate_to, evaluation_hook
 from datagen.models.base import GenerationConfig
@@ -113,3 +114,18 @@ def test_a_folders_results_are_its_own_however_it_is_named(tmp_path, monkeypatch
     assert len(keys) == 1
     save_file({"w": torch.ones(9)}, tmp_path / "m" / "transformer" / "model.safetensors")
     assert key_of("m", scenes_suite(1), "judge", 1, config, False) not in keys
+
+
+def test_a_full_disk_is_one_line_and_what_is_done_stays(tmp_path, monkeypatch):
+    write = Path.write_bytes
+
+    def full(self, data):
+        if self.name == "00020_0.png":
+            raise OSError(28, "No space left on device")
+        return write(self, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(ShardError, match=r"r: cannot be written: No space left on device; free space"):
+            evaluate("fake", scenes_suite(6), "judge", tmp_path / "r.jsonl", 4)
+    assert len((tmp_path / "r.jsonl.partial").read_text().split()) > 1
