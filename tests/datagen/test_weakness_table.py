@@ -244,7 +244,7 @@ def test_names_in_brackets_and_torn_letters_are_printed_as_they_are(tmp_path, mo
     monkeypatch.setenv("COLUMNS", "200")
     path = tmp_path / "r.jsonl"
     path.write_text(
-        '{"c": "hands [/bold]", "s": 0, "p": "a \\ud83d"}\n{"c": "feet [left]", "s": 1, "p": "b"}\n' * 1
+        '{"c": "hands [/bold]", "s": 0, "p": "a \\ud83d"}\n{"c": "feet [left]", "s": 1, "p": "b"}\n'
     )
     code, out, _ = call(
         monkeypatch,
